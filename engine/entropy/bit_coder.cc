@@ -1,0 +1,88 @@
+// bit_coder.cc: see bit_coder.h.
+#include "entropy/bit_coder.h"
+
+#include <bit>
+
+namespace h5neural {
+
+void BitEncoder::shift() {
+  if (static_cast<uint32_t>(low_) < 0xff000000u || (low_ >> 32) != 0) {
+    const auto carry = static_cast<uint8_t>(low_ >> 32);
+    uint8_t byte = cache_;
+    do {
+      out_.push_back(static_cast<uint8_t>(byte + carry));
+      byte = 0xff;
+    } while (--pending_ != 0);
+    cache_ = static_cast<uint8_t>(low_ >> 24);
+  }
+  ++pending_;
+  low_ = (low_ & 0x00ffffffu) << 8;
+}
+
+void BitEncoder::raw(uint32_t value, int count) {
+  while (count-- > 0) {
+    range_ >>= 1;
+    if ((value >> count) & 1) low_ += range_;
+    while (range_ < (1u << 24)) {
+      range_ <<= 8;
+      shift();
+    }
+  }
+}
+
+Bytes BitEncoder::finish() {
+  for (int i = 0; i < 5; ++i) shift();
+  out_.erase(out_.begin());  // the first byte out of this coder is always zero
+  while (!out_.empty() && out_.back() == 0) out_.pop_back();
+  return std::move(out_);
+}
+
+BitDecoder::BitDecoder(ByteSpan in) : in_(in) {
+  for (int i = 0; i < 4; ++i) code_ = (code_ << 8) | next();
+}
+
+uint8_t BitDecoder::next() {
+  if (at_ < in_.size()) return in_[at_++];
+  if (++at_ > in_.size() + 16) fail_corrupt("a coded section ends early");
+  return 0;
+}
+
+uint32_t BitDecoder::raw(int count) {
+  uint32_t v = 0;
+  while (count-- > 0) {
+    range_ >>= 1;
+    const bool b = code_ >= range_;
+    if (b) code_ -= range_;
+    v = v << 1 | static_cast<uint32_t>(b);
+    while (range_ < (1u << 24)) {
+      range_ <<= 8;
+      code_ = (code_ << 8) | next();
+    }
+  }
+  return v;
+}
+
+void IntModel::encode(BitEncoder& c, int32_t v) {
+  c.bit(zero_, v != 0);
+  if (v == 0) return;
+  c.bit(sign_, v < 0);
+  const uint32_t m = v < 0 ? 0u - static_cast<uint32_t>(v) : static_cast<uint32_t>(v);  // >= 1
+  const int bits = std::bit_width(m) - 1;                                               // 0 to 31
+  for (int i = 0; i < bits; ++i) c.bit(prefix_[i], true);
+  if (bits < 31) c.bit(prefix_[bits], false);
+  if (bits > 0) c.bit(mantissa_[bits], (m >> (bits - 1)) & 1);
+  if (bits > 1) c.raw(m & ((1u << (bits - 1)) - 1), bits - 1);
+}
+
+int32_t IntModel::decode(BitDecoder& c) {
+  if (!c.bit(zero_)) return 0;
+  const bool negative = c.bit(sign_);
+  int bits = 0;
+  while (bits < 31 && c.bit(prefix_[bits])) ++bits;
+  uint32_t m = 1;
+  if (bits > 0) m = m << 1 | static_cast<uint32_t>(c.bit(mantissa_[bits]));
+  if (bits > 1) m = m << (bits - 1) | c.raw(bits - 1);
+  return static_cast<int32_t>(negative ? 0u - m : m);
+}
+
+}  // namespace h5neural
