@@ -1,5 +1,6 @@
 // weights.h: where models come from. Search order: compiled in, H5NEURAL_WEIGHTS_PATH, the user's data folder
-// ($XDG_DATA_HOME/h5neural/weights), the install's share/h5neural/weights (found from the engine's own place).
+// ($XDG_DATA_HOME/h5neural/weights), the install's share/h5neural/weights (found from the engine's own
+// place).
 #pragma once
 #include <memory>
 #include <string>
@@ -9,8 +10,8 @@
 
 namespace h5neural {
 
-// The model whose weights' SHA-256 starts with `hash`. Throws Failure(H5N_ERR_NO_MODEL) with the hash, the places
-// searched and the remedy; Failure(H5N_ERR_CORRUPT) when the file was found and refused.
+// The model whose weights' SHA-256 starts with `hash`. Throws Failure(H5N_ERR_NO_MODEL) with the hash, the
+// places searched and the remedy; Failure(H5N_ERR_CORRUPT) when the file was found and refused.
 std::shared_ptr<const Model> find_model(uint64_t hash);
 
 // Every model that the search order finds and that is usable, for the writer's automatic choice. Loaded once.
