@@ -13,7 +13,7 @@ constexpr int kDepth = 16;
                                      "; get the weights file again from where it came");
 }
 
-std::string quoted(std::string_view key) {
+std::string in_quotes(std::string_view key) {
   std::string q(1, '\'');
   return q.append(key).append(1, '\'');
 }
@@ -21,7 +21,7 @@ std::string quoted(std::string_view key) {
 int64_t integer(const Json& j, int64_t lo, int64_t hi, const std::string& what, const std::string& key) {
   const bool fits = j.is_number_integer() && (!j.is_number_unsigned() || j.get<uint64_t>() <= INT64_MAX);
   if (!fits || j.get<int64_t>() < lo || j.get<int64_t>() > hi) {
-    refuse(what, quoted(key) + " is not an integer from " + std::to_string(lo) + " to " + std::to_string(hi));
+    refuse(what, in_quotes(key) + " is not an integer from " + std::to_string(lo) + " to " + std::to_string(hi));
   }
   return j.get<int64_t>();
 }
@@ -43,9 +43,9 @@ Json parse_json_object(std::string_view text, const std::string& what) {
 }
 
 const Json& json_field(const Json& object, const char* key, const std::string& what) {
-  if (!object.is_object()) refuse(what, "an object was expected around " + quoted(key));
+  if (!object.is_object()) refuse(what, "an object was expected around " + in_quotes(key));
   const auto it = object.find(key);
-  if (it == object.end()) refuse(what, quoted(key) + " is missing");
+  if (it == object.end()) refuse(what, in_quotes(key) + " is missing");
   return *it;
 }
 
@@ -55,14 +55,14 @@ int64_t json_int(const Json& object, const char* key, int64_t lo, int64_t hi, co
 
 std::string json_string(const Json& object, const char* key, const std::string& what) {
   const Json& j = json_field(object, key, what);
-  if (!j.is_string()) refuse(what, quoted(key) + " is not a string");
+  if (!j.is_string()) refuse(what, in_quotes(key) + " is not a string");
   return j.get<std::string>();
 }
 
 const Json& json_array(const Json& object, const char* key, size_t most, const std::string& what) {
   const Json& j = json_field(object, key, what);
   if (!j.is_array() || j.size() > most) {
-    refuse(what, quoted(key) + " is not an array of at most " + std::to_string(most));
+    refuse(what, in_quotes(key) + " is not an array of at most " + std::to_string(most));
   }
   return j;
 }
