@@ -1,0 +1,149 @@
+#!/usr/bin/env python3
+"""Write the golden payloads of the current payload version: VERSION/NAME.payload, and a line of each in index.tsv.
+
+    build/venv/bin/python h5tests/golden/make_golden.py [--add] [--engine LIBH5NEURAL]
+
+Without --add it refuses to run where this version has payloads already (README.md says when to make them anew); with
+it, it writes the cases that are missing and leaves the others alone. Every payload is decoded and held to its bound
+before it is written. Needs numpy, xxhash and a built engine.
+"""
+import argparse
+import csv
+import os
+import sys
+
+import numpy as np
+import xxhash
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "..", "tools"))
+from measuring import engine, fields  # noqa: E402
+
+COLUMNS = ["file", "kind", "type", "big_endian", "dims", "mode", "model", "specials", "raw_bytes", "xxh64"]
+FILL = -9999.0
+
+
+def waves(shape, dtype="<f4", noise=0.002, offset=0.5):
+    """A smooth field of a few waves with a little noise, of any rank."""
+    a = np.full(shape, offset)
+    for axis, n in enumerate(shape):
+        x = np.arange(n).reshape([-1 if i == axis else 1 for i in range(len(shape))])
+        a = a + np.sin(2 * np.pi * x * (1.3 + 0.4 * axis) / max(n, 2) + axis)
+    return (a + noise * np.random.default_rng(7).standard_normal(shape)).astype(dtype)
+
+
+def with_specials(a, fill=None):
+    """`a` with NaN of two payloads, both infinities, -0, the smallest subnormal, and a patch of fill values."""
+    a = a.copy()
+    size = a.dtype.itemsize
+    flat = a.reshape(-1)
+    quiet = 0x7FC00000 if size == 4 else 0x7FF8000000000000
+    odd = (0xFFC01234 if size == 4 else 0xFFF8000000001234)
+    special = np.array([quiet, odd], f"u{size}").view(f"f{size}")
+    flat[3], flat[50], flat[51] = special[0], special[1], special[1]
+    flat[77], flat[78], flat[100] = np.inf, -np.inf, -0.0
+    flat[101] = np.nextafter(flat.dtype.type(0), flat.dtype.type(1))
+    if fill is not None:
+        flat[200:260] = fill
+    return a
+
+
+def negative_and_zero(shape, dtype):
+    """Values over ten decades with both signs and zeros, for the pointwise relative bound."""
+    a = waves(shape, "<f8")
+    a = np.sign(a) * 10.0 ** (3 * a)
+    a.reshape(-1)[::17] = 0
+    return a.astype(dtype)
+
+
+def two_punctures(n=32):
+    """sum of m / 2r over two point masses on an n^3 grid: the kind of field that the shipped models were trained on."""
+    x = np.linspace(-4, 4, n)
+    z, y, x = np.meshgrid(x, x, x, indexing="ij")
+    r1 = np.sqrt((x - 1.5) ** 2 + y**2 + z**2 + 0.01)
+    r2 = np.sqrt((x + 1.5) ** 2 + y**2 + z**2 + 0.01)
+    return (1 + 0.5 / (2 * r1) + 0.5 / (2 * r2)).astype("<f4")
+
+
+def cases():
+    """(name, array, mode, bound, fill)."""
+    rng = np.random.default_rng(11)
+    noise = rng.integers(0, 2**32, 300, "u4").astype("<u4")
+    noise[(noise & 0x7F800000) == 0x7F800000] = 1  # every bit random, no NaN or Inf
+    yield "raw_f32", noise.view("<f4"), "lossless", 0, None
+    for name, dtype in (("f32", "<f4"), ("f64", "<f8"), ("f32be", ">f4"), ("f64be", ">f8")):
+        smooth = waves((9, 10, 11), dtype)
+        yield f"lossless_{name}", np.round(waves((16, 20)) * 64).astype(dtype) / np.array(8, dtype), "lossless", 0, None
+        yield f"constant_{name}", np.full((40, 30), 273.15, dtype), "abs", 1e-3, None
+        yield f"abs_{name}", smooth, "abs", 1e-2, None
+        yield f"abs_tight_{name}", smooth, "abs", 1e-5, None
+        yield f"rel_{name}", smooth, "rel", 1e-3, None
+        yield f"ratio_{name}", negative_and_zero((9, 10, 11), dtype), "ratio", 1e-2, None
+        yield f"specials_{name}", with_specials(smooth), "abs", 1e-2, None
+        yield f"specials_fill_{name}", with_specials(smooth, FILL), "rel", 1e-2, FILL
+        yield f"specials_lossless_{name}", with_specials(smooth), "lossless", 0, None
+    for rank, shape in enumerate([(500,), (23, 31), (7, 9, 11), (4, 5, 6, 7), (3, 4, 3, 5, 4), (2, 3, 4, 2, 5, 3),
+                                  (2, 3, 2, 3, 2, 4, 2), (2, 3, 2, 2, 3, 2, 4, 2)], 1):
+        yield f"rank{rank}", waves(shape), "abs", 3e-3, None
+    yield "all_nan", np.full((30, 20), np.nan, "<f4"), "abs", 1e-3, None
+    yield "one_value", np.array([3.25], "<f8"), "abs", 1e-3, None
+    yield "sparse", np.where(waves((40, 50)) > 2.2, waves((40, 50)), 0).astype("<f4"), "abs", 1e-3, None
+    yield "two_punctures", two_punctures(), "rel", 1e-2, None
+
+
+def holds(a, b, mode, bound, fill, info):
+    """Whether `b` is `a` within its bound, specials bit for bit."""
+    got = fields.compare(a, b, fill)
+    if got["bad_specials"]:
+        return False
+    if mode == "lossless":
+        return got["exact"]
+    if mode == "ratio":
+        finite = np.isfinite(a)
+        x, y = a[finite].astype("f8"), b[finite].astype("f8")
+        return bool((np.abs(x - y) <= bound * np.abs(x)).all())
+    limit = bound if mode == "abs" else min(info.abs_bound, bound * fields.finite_range(a))
+    return got["max_err"] <= limit
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--add", action="store_true", help="write the cases that are missing")
+    p.add_argument("--engine")
+    args = p.parse_args()
+    lib = engine.Engine(args.engine)
+    version = lib.inspect(lib.encode(np.zeros(8, "<f4"), engine.LOSSLESS)).version
+    folder = os.path.join(HERE, f"v{version}")
+    os.makedirs(folder, exist_ok=True)
+    index = os.path.join(folder, "index.tsv")
+    known = set()
+    if os.path.exists(index):
+        if not args.add:
+            sys.exit(f"make_golden: {index} exists; a golden payload is never changed (README.md). --add adds.")
+        with open(index, newline="") as f:
+            known = {row["file"] for row in csv.DictReader(f, delimiter="\t")}
+    with open(index, "a", newline="") as f:
+        w = csv.DictWriter(f, COLUMNS, delimiter="\t", lineterminator="\n")
+        if not known:
+            w.writeheader()
+        for name, a, mode, bound, fill in cases():
+            if name + ".payload" in known:
+                continue
+            payload = lib.encode(a, engine.MODES[mode], bound, fill)
+            info = lib.inspect(payload)
+            decoded = lib.decode(payload, a.nbytes)
+            b = np.frombuffer(decoded, a.dtype).reshape(a.shape)
+            if tuple(info.dims[:info.rank]) != a.shape or not holds(a, b, mode, bound, fill, info):
+                sys.exit(f"make_golden: {name} does not come back within its bound; nothing written for it")
+            with open(os.path.join(folder, name + ".payload"), "wb") as out:
+                out.write(payload)
+            w.writerow(dict(file=name + ".payload", kind=engine.KINDS[info.kind], type=f"f{8 * a.dtype.itemsize}",
+                            big_endian=info.big_endian, dims="x".join(map(str, a.shape)), mode=mode,
+                            model=f"{info.model:016x}", specials=info.specials, raw_bytes=len(decoded),
+                            xxh64=xxhash.xxh64_hexdigest(decoded)))
+            print(f"{name:24} {engine.KINDS[info.kind]:9} {len(payload):6} bytes of {a.nbytes}"
+                  f"{'  model ' + info.model_name.decode() if info.model else ''}")
+
+
+if __name__ == "__main__":
+    main()
