@@ -82,13 +82,24 @@ static int may_call_from_filter(void* handle) { return dlsym(handle, "H5TSglobal
 typedef herr_t (*PushFunction)(hid_t stack, const char* file, const char* function, unsigned line,
                                hid_t error_class, hid_t major, hid_t minor, const char* format, ...);
 
+// Since 1.14.6 the library pauses its error stack during a filter's callback and drops what is pushed on it,
+// and resuming it ourselves would not help: pausing it again, as every call but a few, clears it. A stack of
+// our own is not paused, and can take the place of the library's.
 static int push(void* handle, const char* minor_name, const char* function, const Message* message) {
   PushFunction push2;
+  hid_t (*create_stack)(void);
+  herr_t (*set_current_stack)(hid_t stack);  // closes `stack`
   const hid_t* const error_class = dlsym(handle, "H5E_ERR_CLS_g");
   const hid_t* const major = dlsym(handle, "H5E_PLINE_g");
   const hid_t* const minor = dlsym(handle, minor_name);
-  if (!find(handle, "H5Epush2", &push2) || error_class == NULL || major == NULL || minor == NULL) return -1;
-  return push2(kH5eDefault, "h5neural", function, 0, *error_class, *major, *minor, "%s", message->text);
+  if (!find(handle, "H5Epush2", &push2) || !find(handle, "H5Ecreate_stack", &create_stack) ||
+      !find(handle, "H5Eset_current_stack", &set_current_stack) || error_class == NULL || major == NULL ||
+      minor == NULL) {
+    return -1;
+  }
+  const hid_t stack = create_stack();
+  (void)push2(stack, "h5neural", function, 0, *error_class, *major, *minor, "%s", message->text);
+  return set_current_stack(stack);
 }
 
 void hdf5_report(const void* return_address, const char* minor, const char* function,
