@@ -1,0 +1,42 @@
+// weights_fuzz.cc: any bytes as a weights file, from the safetensors header to a model that is ready to
+// decode. They are refused with a sentence, or give a model; a model must then take any latents without harm.
+//
+// Input: the length of the file in three bytes, little endian (cut to what is there), the file, then the
+// latents.
+#include <algorithm>
+
+#include "models/factory.h"
+#include "support/failure.h"
+#include "weights/sha256.h"
+#include "weights/weights_file.h"
+
+namespace {
+
+using h5neural::ByteSpan;
+using h5neural::Extents;
+
+constexpr size_t kLatents = 96;  // bytes
+
+void decode_with(const h5neural::Model& model, ByteSpan latents) {
+  for (const Extents& e : {Extents{3, {32, 32, 32}}, Extents{3, {5, 5, 5}}, Extents{3, {9, 6, 11}},
+                           Extents{2, {12, 17}}, Extents{1, {64}}}) {
+    if (!model.serves(e)) continue;
+    std::vector<int32_t> base(e.count());
+    try {
+      model.decode(latents, e, base);
+    } catch (const h5neural::Failure&) {  // refused, with a sentence
+    }
+  }
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  const ByteSpan file(data, size);
+  try {
+    const h5neural::WeightsFile weights(file, h5neural::sha256(file), "fuzz");
+    decode_with(*h5neural::make_model(weights), file.last(std::min(kLatents, size)));
+  } catch (const h5neural::Failure&) {
+  }
+  return 0;
+}
