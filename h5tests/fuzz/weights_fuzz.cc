@@ -1,8 +1,7 @@
 // weights_fuzz.cc: any bytes as a weights file, from the safetensors header to a model that is ready to
 // decode. They are refused with a sentence, or give a model; a model must then take any latents without harm.
 //
-// Input: the length of the file in three bytes, little endian (cut to what is there), the file, then the
-// latents.
+// Input: the file. Its last bytes serve as latents too.
 #include <algorithm>
 
 #include "models/factory.h"
