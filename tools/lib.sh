@@ -52,7 +52,7 @@ install_packages() {
     sudo=(sudo)
   fi
   "${sudo[@]}" apt-get update -qq
-  "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" \
+  "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}" \
     >build/apt.log 2>&1 || { tail -n 20 build/apt.log >&2; die "apt-get failed; the whole log is build/apt.log"; }
   grep -hE '^(Need to get|After this)' build/apt.log || true
 }
