@@ -1,0 +1,156 @@
+// api.cc: the C API over the engine: the only place where failures become values. Nothing throws past it.
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+
+#include "codec/decode.h"
+#include "codec/encode.h"
+#include "codec/params.h"
+#include "exact/backend.h"
+#include "h5neural/h5neural.h"
+#include "weights/weights.h"
+
+namespace {
+
+using namespace h5neural;
+
+template <size_t N>
+void copy_text(char (&to)[N], const std::string& from) {
+  const size_t n = std::min(N - 1, from.size());
+  std::memcpy(to, from.data(), n);
+  to[n] = 0;
+}
+
+int32_t report(h5n_error* error, int32_t status, const char* message) {
+  if (error != nullptr) {
+    error->status = status;
+    copy_text(error->message, message);
+  }
+  return status;
+}
+
+template <class Work>
+int32_t guarded(h5n_error* error, Work&& work) noexcept {
+  try {
+    work();
+    return report(error, H5N_OK, "");
+  } catch (const Failure& f) {
+    return report(error, f.status(), f.what());
+  } catch (const std::bad_alloc&) {
+    return report(error, H5N_ERR_MEMORY, "h5neural: out of memory; use smaller chunks");
+  } catch (const std::exception& e) {
+    return report(error, H5N_ERR_INTERNAL, e.what());
+  }
+}
+
+void require(const void* pointer, const char* name) {
+  if (pointer == nullptr) {
+    throw Failure(H5N_ERR_ARGUMENT, std::string("h5neural: ") + name + " is a null pointer; pass a valid one");
+  }
+}
+
+}  // namespace
+
+extern "C" {
+
+const char* h5n_version(void) { return H5NEURAL_VERSION; }
+
+uint32_t h5n_api_major(void) { return H5N_API_MAJOR; }
+
+int32_t h5n_check(const h5n_params* params, h5n_error* error) {
+  return guarded(error, [&] {
+    require(params, "params");
+    check_params(*params);
+  });
+}
+
+int32_t h5n_encode(const h5n_params* params, const void* chunk, size_t nbytes, void** payload, size_t* payload_bytes,
+                   h5n_error* error) {
+  return guarded(error, [&] {
+    require(params, "params");
+    require(chunk, "chunk");
+    require(payload, "payload");
+    require(payload_bytes, "payload_bytes");
+    const Bytes out = encode_chunk(*params, {static_cast<const uint8_t*>(chunk), nbytes});
+    void* copy = std::malloc(out.size());
+    if (copy == nullptr) throw std::bad_alloc();
+    std::memcpy(copy, out.data(), out.size());
+    *payload = copy;
+    *payload_bytes = out.size();
+  });
+}
+
+void h5n_free(void* payload) { std::free(payload); }
+
+int32_t h5n_inspect(const void* payload, size_t payload_bytes, h5n_info* info, h5n_error* error) {
+  return guarded(error, [&] {
+    require(payload, "payload");
+    require(info, "info");
+    const Payload p = parse_payload({static_cast<const uint8_t*>(payload), payload_bytes});
+    *info = {};
+    info->version = kPayloadVersion;
+    info->kind = p.kind;
+    info->mode = p.mode;
+    info->bound = p.bound;
+    info->abs_bound = p.kind == H5N_KIND_RAW || p.kind == H5N_KIND_LOSSLESS ? 0 : p.abs_bound;
+    info->type = p.type;
+    info->big_endian = p.big_endian;
+    info->rank = static_cast<uint32_t>(p.extents.rank);
+    std::copy(p.extents.n.begin(), p.extents.n.end(), info->dims);
+    info->raw_bytes = p.raw_bytes();
+    info->model = p.model;
+    if (p.model != 0) {
+      try {
+        copy_text(info->model_name, find_model(p.model)->name());
+      } catch (const Failure&) {
+        info->model_name[0] = 0;  // its weights are not at hand; inspecting does not need them
+      }
+    }
+    info->header_bytes = p.header_bytes;
+    info->latents_bytes = p.latents.size();
+    info->corrections_bytes = p.corrections.size();
+    info->specials_bytes = p.specials.size();
+    info->specials = count_specials(p);
+  });
+}
+
+int32_t h5n_decode(const void* payload, size_t payload_bytes, void* chunk, size_t nbytes, h5n_error* error) {
+  return guarded(error, [&] {
+    require(payload, "payload");
+    require(chunk, "chunk");
+    decode_payload(parse_payload({static_cast<const uint8_t*>(payload), payload_bytes}),
+                   {static_cast<uint8_t*>(chunk), nbytes});
+  });
+}
+
+int32_t h5n_backend_get(uint32_t index, h5n_backend* backend) {
+  int32_t found = 0;
+  guarded(nullptr, [&] {
+    if (backend == nullptr || index >= backends().size()) return;
+    const Backend& b = *backends()[index];
+    *backend = {b.name(), b.available(), b.available() && passes_known_answer(b)};
+    found = 1;
+  });
+  return found;
+}
+
+int32_t h5n_weights_get(uint32_t index, h5n_weights* weights) {
+  int32_t found = 0;
+  guarded(nullptr, [&] {
+    const std::vector<WeightsEntry> all = list_weights();
+    if (weights == nullptr || index >= all.size()) return;
+    const WeightsEntry& e = all[index];
+    *weights = {};
+    weights->hash = e.hash;
+    copy_text(weights->sha256, e.sha256);
+    copy_text(weights->name, e.name);
+    copy_text(weights->family, e.family);
+    copy_text(weights->source, e.source);
+    copy_text(weights->problem, e.problem);
+    found = 1;
+  });
+  return found;
+}
+
+}  // extern "C"

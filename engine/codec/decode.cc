@@ -1,0 +1,95 @@
+// decode.cc: the reader's way of a chunk: latents -> base field -> corrections -> lattice -> values -> specials. Read
+// this file and encode.cc first. Everything is integer arithmetic up to Lattice::value, one IEEE multiplication.
+#include "codec/decode.h"
+
+#include "bounds/lattice.h"
+#include "codec/exact_bytes.h"
+#include "corrections/walk.h"
+#include "specials/specials.h"
+#include "weights/weights.h"
+
+namespace h5neural {
+namespace {
+
+// Bytes of one element to and from IEEE bits.
+void put_element(uint8_t* at, uint64_t bits, size_t size) { std::memcpy(at, &bits, size); }
+
+void apply_specials(const Specials& s, size_t size, std::span<uint8_t> out) {
+  size_t literal = 0;
+  for (size_t k = 0; k < s.classes.size(); ++k) {
+    const uint8_t c = s.classes[k];
+    if (c == 0) continue;
+    put_element(out.data() + k * size, c <= s.patterns.size() ? s.patterns[c - 1] : s.literals[literal++], size);
+  }
+  for (const auto& o : s.outliers) put_element(out.data() + o.index * size, o.bits, size);
+}
+
+std::vector<int32_t> base_field(const Payload& p) {
+  std::vector<int32_t> base;
+  if (p.model == 0) return base;
+  const auto model = find_model(p.model);
+  if (!model->serves(p.extents)) fail_corrupt("its model does not serve these extents");
+  base.resize(p.extents.count());
+  model->decode(p.latents, p.extents, base);
+  return base;
+}
+
+template <class T>
+void decode_walked(const Payload& p, const Specials& specials, std::span<uint8_t> out) {
+  ByteReader r(p.corrections);
+  const Lattice lattice = Lattice::read(r);
+  const std::vector<int32_t> base = base_field(p);
+  WalkInput in;
+  in.n = fold(p.extents);
+  in.step_bits = lattice.step_bits;
+  in.base = base;
+  in.skip = specials.classes;
+  std::vector<int32_t> points(p.extents.count());
+  decode_walk(in, r.take(r.left()), points);
+  for (size_t k = 0; k < points.size(); ++k) {
+    const T v = lattice.value<T>(points[k]);
+    std::memcpy(out.data() + k * sizeof v, &v, sizeof v);
+  }
+}
+
+// One value for all regular points.
+void decode_constant(const Payload& p, std::span<uint8_t> out) {
+  const size_t size = p.element_bytes();
+  if (p.corrections.size() != size) fail_corrupt("its constant has a wrong size");
+  for (size_t k = 0; k < out.size(); k += size) std::memcpy(out.data() + k, p.corrections.data(), size);
+}
+
+}  // namespace
+
+uint64_t count_specials(const Payload& p) {
+  if (p.kind != H5N_KIND_WALK && p.kind != H5N_KIND_CONSTANT) return 0;
+  return read_specials(p.specials, p.extents, static_cast<int>(p.element_bytes())).count();
+}
+
+void decode_payload(const Payload& p, std::span<uint8_t> out) {
+  if (out.size() != p.raw_bytes()) {
+    throw Failure(H5N_ERR_ARGUMENT, "h5neural: the chunk decodes to " + std::to_string(p.raw_bytes()) + " bytes, not " +
+                                        std::to_string(out.size()) + "; pass h5n_info.raw_bytes");
+  }
+  if (p.kind == H5N_KIND_RAW) {
+    if (p.corrections.size() != out.size()) fail_corrupt("its raw values have a wrong size");
+    std::memcpy(out.data(), p.corrections.data(), out.size());
+  } else if (p.kind == H5N_KIND_LOSSLESS) {
+    unpack_exact(p.corrections, p.element_bytes(), out);
+  } else {
+    const Specials specials = read_specials(p.specials, p.extents, static_cast<int>(p.element_bytes()));
+    if (p.kind == H5N_KIND_CONSTANT) {
+      decode_constant(p, out);
+    } else if (p.type == H5N_FLOAT32) {
+      decode_walked<float>(p, specials, out);
+    } else {
+      decode_walked<double>(p, specials, out);
+    }
+    apply_specials(specials, p.element_bytes(), out);
+  }
+  // Kinds that compute values do so in the machine's own order (little endian); the hash is of these.
+  if (hash_values(out) != p.values_hash) fail_corrupt("the hash of its decoded values does not match");
+  if (p.big_endian) swap_bytes(out, p.element_bytes());
+}
+
+}  // namespace h5neural

@@ -1,0 +1,430 @@
+// encode.cc: the writer's way of a chunk: specials set aside -> lattice -> candidates (models, schedules, no model,
+// lossless, raw) -> the smallest -> verified with the reader's own code before it leaves. Floats are free here; what
+// they decide is transmitted.
+#include "codec/encode.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <map>
+#include <optional>
+
+#include "bounds/lattice.h"
+#include "bounds/range.h"
+#include "codec/decode.h"
+#include "codec/exact_bytes.h"
+#include "codec/params.h"
+#include "corrections/walk.h"
+#include "models/model.h"
+#include "payload/header.h"
+#include "specials/specials.h"
+#include "weights/weights.h"
+
+namespace h5neural {
+namespace {
+
+// A value that fills at least this share of a chunk may be worth a class of its own.
+constexpr double kDominantShare = 0.12;
+
+template <class T>
+class Encoder {
+ public:
+  Encoder(const h5n_params& params, ByteSpan native) : params_(params), native_(native) {
+    extents_.rank = static_cast<int>(params.rank);
+    std::copy_n(params.dims, params.rank, extents_.n.begin());
+    values_.resize(extents_.count());
+    std::memcpy(values_.data(), native.data(), native.size());
+  }
+
+  Bytes run() {
+    offer(exact_payload());
+    if (params_.mode == H5N_PSNR || params_.mode == H5N_NRMSE) {
+      search_l2();
+    } else if (const auto s = lossy_setting()) {
+      encode_with(*s);
+    }
+    return std::move(best_);
+  }
+
+ private:
+  // One way to code the chunk: which points are special, and the bound of the others.
+  struct Setting {
+    double bound = 0;        // absolute, or pointwise relative for H5N_RATIO; 0: exact
+    double abs_bound = 0;    // as it goes into the header
+    double low = 0, high = 0;  // of the regular values
+    Specials specials;
+  };
+
+  // ---- specials -----------------------------------------------------------------------------------------------
+
+  static uint64_t bits_of(T x) {
+    return std::bit_cast<std::conditional_t<sizeof(T) == 4, uint32_t, uint64_t>>(x);
+  }
+
+  static bool always_special(T x) { return !std::isfinite(x) || (x == 0 && std::signbit(x)); }
+
+  // Classes for the points whose bits `special` names or that no lattice can carry.
+  Specials classify(const std::map<uint64_t, bool>& special) const {
+    Specials s;
+    std::map<uint64_t, uint8_t> known;
+    std::vector<uint8_t> classes(values_.size(), 0);
+    std::vector<size_t> literal;
+    bool any = false;
+    for (size_t k = 0; k < values_.size(); ++k) {
+      const uint64_t bits = bits_of(values_[k]);
+      if (!always_special(values_[k]) && (special.empty() || !special.contains(bits))) continue;
+      any = true;
+      const auto it = known.find(bits);
+      if (it != known.end()) {
+        classes[k] = it->second;
+      } else if (s.patterns.size() < kMaxPatterns) {
+        s.patterns.push_back(bits);
+        known[bits] = classes[k] = static_cast<uint8_t>(s.patterns.size());
+      } else {
+        literal.push_back(k);
+        s.literals.push_back(bits);
+      }
+    }
+    for (const size_t k : literal) classes[k] = static_cast<uint8_t>(s.patterns.size() + 1);
+    if (any) s.classes = std::move(classes);
+    return s;
+  }
+
+  std::vector<double> regular(const Specials& s) const {
+    std::vector<double> v;
+    v.reserve(values_.size());
+    for (size_t k = 0; k < values_.size(); ++k) {
+      if (s.classes.empty() || s.classes[k] == 0) v.push_back(static_cast<double>(values_[k]));
+    }
+    return v;
+  }
+
+  // ---- settings -----------------------------------------------------------------------------------------------
+
+  // Nothing where only exact coding keeps the bound.
+  std::optional<Setting> lossy_setting() {
+    std::map<uint64_t, bool> special;
+    if (params_.has_fill) special[params_.fill] = true;
+    Setting s;
+    if (params_.mode != H5N_LOSSLESS && params_.mode != H5N_RATIO) {
+      const ValueRange range = value_range(regular(classify(special)));
+      for (const double v : range.sentinels) {
+        special[bits_of(static_cast<T>(v))] = true;
+        if (v == 0) special[bits_of(T{0})] = true;
+      }
+      range_ = range.high - range.low;
+    }
+    s.specials = classify(special);
+    special_ = special;
+    if (!find_range(s)) return s;  // nothing but specials
+    s.bound = s.abs_bound = params_.bound;
+    if (params_.mode == H5N_LOSSLESS) s.bound = s.abs_bound = 0;
+    if (params_.mode == H5N_REL) s.bound = s.abs_bound = params_.bound * range_;
+    if (params_.mode == H5N_RATIO) s.abs_bound = std::nan("");
+    return s;
+  }
+
+  bool find_range(Setting& s) const {
+    s.low = std::numeric_limits<double>::infinity();
+    s.high = -s.low;
+    for (size_t k = 0; k < values_.size(); ++k) {
+      if (!s.specials.classes.empty() && s.specials.classes[k] != 0) continue;
+      s.low = std::min(s.low, static_cast<double>(values_[k]));
+      s.high = std::max(s.high, static_cast<double>(values_[k]));
+    }
+    if (s.low <= s.high) return true;
+    s.low = s.high = 0;
+    return false;
+  }
+
+  // The bits of the value that fills most of the chunk, where it is worth trying as a class.
+  std::optional<uint64_t> dominant(const Specials& s) const {
+    std::vector<T> v;
+    for (size_t k = 0; k < values_.size(); ++k) {
+      if (s.classes.empty() || s.classes[k] == 0) v.push_back(values_[k]);
+    }
+    std::sort(v.begin(), v.end());
+    size_t most = 0, at = 0;
+    for (size_t k = 0; k < v.size();) {
+      size_t end = k;
+      while (end < v.size() && v[end] == v[k]) ++end;
+      if (end - k > most) {
+        most = end - k;
+        at = k;
+      }
+      k = end;
+    }
+    if (most == v.size() || double(most) < kDominantShare * double(values_.size())) return {};
+    return bits_of(v[at]);
+  }
+
+  // ---- candidates ---------------------------------------------------------------------------------------------
+
+  void encode_with(const Setting& s) {
+    encode_setting(s);
+    if (params_.mode == H5N_LOSSLESS) return;
+    if (const auto bits = dominant(s.specials)) {
+      std::map<uint64_t, bool> special = special_;
+      special[*bits] = true;
+      Setting masked = s;
+      masked.specials = classify(special);
+      if (find_range(masked)) encode_setting(masked);
+    }
+  }
+
+  void encode_setting(const Setting& s) {
+    if (s.low == s.high) {
+      offer_constant(s);
+      return;
+    }
+    Lattice lattice;
+    if (!choose_lattice(s, lattice)) return;
+    const std::vector<double> target = targets(s, lattice);
+    const Index4 n = fold(extents_);
+    std::vector<Schedule> schedules = propose_schedules(n, target, s.specials.classes);
+    if (params_.effort == 0) schedules.resize(1);
+    WalkInput in;
+    in.n = n;
+    in.step_bits = lattice.step_bits;
+    in.skip = s.specials.classes;
+    const Schedule* best_schedule = nullptr;
+    size_t best_size = std::numeric_limits<size_t>::max();
+    if (params_.model == H5N_MODEL_AUTO || params_.model == H5N_MODEL_NONE) {
+      for (const Schedule& schedule : schedules) {
+        const size_t size = offer_walk(s, lattice, in, schedule, target, nullptr, {});
+        if (size < best_size) {
+          best_size = size;
+          best_schedule = &schedule;
+        }
+      }
+    }
+    offer_models(s, lattice, in, best_schedule ? std::vector<Schedule>{*best_schedule} : schedules, target);
+  }
+
+  void offer_models(const Setting& s, const Lattice& lattice, WalkInput in, const std::vector<Schedule>& schedules,
+                    const std::vector<double>& target) {
+    if (params_.model == H5N_MODEL_NONE || lattice.domain != Lattice::kLinear) return;
+    std::vector<std::shared_ptr<const Model>> models;
+    if (params_.model != H5N_MODEL_AUTO) {
+      models.push_back(find_model(params_.model));
+    } else if (params_.effort > 0) {
+      models = all_models();
+    }
+    if (models.empty()) return;
+    const std::vector<int32_t> field = filled(s, target);
+    for (const auto& model : models) {
+      if (!model->serves(extents_)) continue;
+      const auto latents = model->encode(field, extents_, 1 << lattice.step_bits);
+      if (!latents) continue;
+      std::vector<int32_t> base(field.size());
+      model->decode(*latents, extents_, base);
+      in.base = base;
+      for (const Schedule& schedule : schedules) offer_walk(s, lattice, in, schedule, target, model.get(), *latents);
+    }
+  }
+
+  bool choose_lattice(const Setting& s, Lattice& lattice) const {
+    if (params_.mode == H5N_LOSSLESS || params_.mode == H5N_RATIO) {
+      const double reach = std::ldexp(s.bound, std::numeric_limits<T>::digits - 1);
+      return bits_lattice(ordered_bits(static_cast<T>(s.low)), ordered_bits(static_cast<T>(s.high)),
+                          static_cast<uint64_t>(reach), lattice);
+    }
+    const T largest = static_cast<T>(std::max(std::abs(s.low), std::abs(s.high)));
+    const T above = std::nextafter(largest, std::numeric_limits<T>::infinity());
+    const double half_ulp = std::isfinite(above) ? (double(above) - double(largest)) / 2 : double(largest) * 1e-7;
+    return linear_lattice(s.low, s.high, s.bound, half_ulp, lattice);
+  }
+
+  // The chunk in lattice units about the origin, not rounded.
+  std::vector<double> targets(const Setting& s, const Lattice& l) const {
+    std::vector<double> t(values_.size());
+    for (size_t k = 0; k < t.size(); ++k) {
+      if (!s.specials.classes.empty() && s.specials.classes[k] != 0) continue;
+      if (l.domain == Lattice::kBits) {
+        const int64_t offset = ordered_bits(values_[k]) - l.origin * l.bit_unit;
+        t[k] = double(offset) / double(l.bit_unit);
+      } else {
+        t[k] = double(values_[k]) / l.unit - double(l.origin);
+      }
+    }
+    return t;
+  }
+
+  // What a model is shown: rounded, specials filled in from the value before.
+  std::vector<int32_t> filled(const Setting& s, const std::vector<double>& target) const {
+    std::vector<int32_t> f(target.size());
+    const auto& c = s.specials.classes;
+    const auto first = std::find(c.begin(), c.end(), 0) - c.begin();
+    int32_t last = c.empty() ? 0 : clamp_lattice(std::llround(target[static_cast<size_t>(first)]));
+    for (size_t k = 0; k < f.size(); ++k) {
+      if (c.empty() || c[k] == 0) last = clamp_lattice(std::llround(target[k]));
+      f[k] = last;
+    }
+    return f;
+  }
+
+  // ---- payloads -----------------------------------------------------------------------------------------------
+
+  Payload blank(uint32_t kind, double abs_bound) const {
+    Payload p;
+    p.kind = kind;
+    p.mode = params_.mode;
+    p.type = params_.type;
+    p.big_endian = params_.big_endian != 0;
+    p.bound = params_.mode == H5N_LOSSLESS ? 0 : params_.bound;
+    p.abs_bound = abs_bound;
+    p.extents = extents_;
+    return p;
+  }
+
+  // Raw or lossless, whichever is smaller.
+  Bytes exact_payload() const {
+    Payload p = blank(H5N_KIND_LOSSLESS, 0);
+    p.values_hash = hash_values(native_);
+    const Bytes packed = pack_exact(native_, sizeof(T), static_cast<int>(params_.effort));
+    p.corrections = packed;
+    if (packed.size() >= native_.size()) {
+      p.kind = H5N_KIND_RAW;
+      p.corrections = native_;
+    }
+    return write_payload(p);
+  }
+
+  void offer_constant(const Setting& s) {
+    const T value = static_cast<T>(s.low);
+    std::vector<T> decoded(values_.size(), value);
+    const Bytes section = write_specials(s.specials, extents_, sizeof(T));
+    Payload p = blank(H5N_KIND_CONSTANT, s.abs_bound);
+    p.corrections = {reinterpret_cast<const uint8_t*>(&value), sizeof value};
+    p.specials = section;
+    restore(s.specials, decoded);
+    finish(p, s, decoded);
+  }
+
+  size_t offer_walk(const Setting& s, const Lattice& lattice, const WalkInput& in, const Schedule& schedule,
+                    const std::vector<double>& target, const Model* model, const Bytes& latents) {
+    std::vector<int32_t> points;
+    const Bytes walk = encode_walk(in, schedule, target, points);
+    std::vector<T> decoded(values_.size());
+    for (size_t k = 0; k < decoded.size(); ++k) decoded[k] = lattice.value<T>(points[k]);
+    Specials specials = s.specials;
+    restore(specials, decoded);
+    for (size_t k = 0; k < decoded.size(); ++k) {
+      if (within(values_[k], decoded[k], s.bound)) continue;
+      specials.outliers.push_back({k, bits_of(values_[k])});
+      decoded[k] = values_[k];
+    }
+    ByteWriter corrections;
+    lattice.write(corrections);
+    corrections.bytes(walk);
+    const Bytes c = corrections.take();
+    const Bytes section = write_specials(specials, extents_, sizeof(T));
+    Payload p = blank(H5N_KIND_WALK, s.abs_bound);
+    p.model = model ? model->hash() : 0;
+    p.latents = latents;
+    p.corrections = c;
+    p.specials = section;
+    return finish(p, s, decoded);
+  }
+
+  void restore(const Specials& s, std::vector<T>& decoded) const {
+    for (size_t k = 0; k < s.classes.size(); ++k) {
+      if (s.classes[k] != 0) decoded[k] = values_[k];
+    }
+  }
+
+  // The bound of every mode but the L2 ones, in float64; specials and exact modes bit for bit.
+  bool within(T x, T y, double bound) const {
+    if (bits_of(x) == bits_of(y)) return true;
+    if (bound == 0 || always_special(x) || !std::isfinite(y)) return false;
+    const double error = std::abs(double(x) - double(y));
+    return params_.mode == H5N_RATIO ? error <= bound * std::abs(double(x)) && (y != 0) : error <= bound;
+  }
+
+  size_t finish(Payload& p, const Setting& s, const std::vector<T>& decoded) {
+    p.values_hash = hash_values({reinterpret_cast<const uint8_t*>(decoded.data()), decoded.size() * sizeof(T)});
+    Bytes out = write_payload(p);
+    const size_t size = out.size();
+    if (size < best_.size() && verified(out, s)) best_ = std::move(out);
+    return size;
+  }
+
+  // With the reader's own code and the reader's own arithmetic, value by value.
+  bool verified(const Bytes& payload, const Setting& s) {
+    std::vector<uint8_t> out(native_.size());
+    try {
+      Payload p = parse_payload(payload);
+      p.big_endian = false;
+      decode_payload(p, out);
+    } catch (const Failure&) {
+      return false;  // a defect of ours; the exact candidate stands
+    }
+    double squares = 0;
+    for (size_t k = 0; k < values_.size(); ++k) {
+      T y;
+      std::memcpy(&y, out.data() + k * sizeof y, sizeof y);
+      if (!within(values_[k], y, s.bound)) return false;
+      if (bits_of(values_[k]) != bits_of(y)) squares += (double(values_[k]) - double(y)) * (double(values_[k]) - double(y));
+    }
+    last_rmse_ = std::sqrt(squares / double(std::max<size_t>(1, regular_)));
+    return rmse_limit_ < 0 || last_rmse_ <= rmse_limit_;
+  }
+
+  void offer(Bytes payload) { best_ = std::move(payload); }
+
+  // ---- L2 modes -----------------------------------------------------------------------------------------------
+
+  // Finds the pointwise bound whose RMSE just keeps the L2 bound: that of uniform errors first, then by the ratio of
+  // what was asked for to what came out.
+  void search_l2() {
+    auto s = lossy_setting();
+    if (!s || range_ == 0) return;
+    regular_ = s->specials.classes.empty()
+                   ? values_.size()
+                   : static_cast<size_t>(std::count(s->specials.classes.begin(), s->specials.classes.end(), 0));
+    const double nrmse = params_.mode == H5N_NRMSE ? params_.bound : std::pow(10.0, -params_.bound / 20);
+    rmse_limit_ = nrmse * range_;
+    double bound = rmse_limit_ * std::sqrt(3.0);
+    for (int round = 0; round < 5; ++round) {
+      s->bound = s->abs_bound = bound;
+      last_rmse_ = 0;
+      encode_with(*s);
+      if (last_rmse_ <= 0) return;
+      const double factor = rmse_limit_ / last_rmse_;
+      if (factor >= 1 && factor < 1.01) return;
+      bound *= std::clamp(factor * 0.998, 0.5, 4.0);
+    }
+  }
+
+  const h5n_params& params_;
+  ByteSpan native_;
+  Extents extents_;
+  std::vector<T> values_;
+  std::map<uint64_t, bool> special_;
+  double range_ = 0;          // of the regular values, for rel, psnr and nrmse
+  size_t regular_ = 1;        // number of regular values
+  double rmse_limit_ = -1;    // L2 modes only
+  double last_rmse_ = 0;
+  Bytes best_;
+};
+
+}  // namespace
+
+Bytes encode_chunk(const h5n_params& params, ByteSpan chunk) {
+  check_params(params);
+  uint64_t bytes = params.type == H5N_FLOAT32 ? 4 : 8;
+  for (uint32_t a = 0; a < params.rank; ++a) bytes *= params.dims[a];
+  if (bytes != chunk.size()) {
+    throw Failure(H5N_ERR_ARGUMENT, "h5neural: the chunk has " + std::to_string(chunk.size()) + " bytes, its extents ask for " +
+                                        std::to_string(bytes) + "; pass the extents of this chunk");
+  }
+  Bytes swapped;
+  if (params.big_endian) {
+    swapped.assign(chunk.begin(), chunk.end());
+    swap_bytes(swapped, params.type == H5N_FLOAT32 ? 4 : 8);
+    chunk = swapped;
+  }
+  return params.type == H5N_FLOAT32 ? Encoder<float>(params, chunk).run() : Encoder<double>(params, chunk).run();
+}
+
+}  // namespace h5neural

@@ -1,0 +1,15 @@
+// exact_bytes.h: chunks kept bit for bit as bytes: shuffled (and differenced) for zstd; and the byte order of elements.
+#pragma once
+#include <span>
+
+#include "support/bytes.h"
+
+namespace h5neural {
+
+// The smallest of a few lossless forms. Section: u8 form (bit 0: differenced) | zstd frame of the shuffled bytes.
+Bytes pack_exact(ByteSpan raw, size_t element_bytes, int effort);
+void unpack_exact(ByteSpan section, size_t element_bytes, std::span<uint8_t> out);
+
+void swap_bytes(std::span<uint8_t> elements, size_t element_bytes);
+
+}  // namespace h5neural

@@ -1,0 +1,192 @@
+// schedule.cc: see schedule.h. The measure of an axis is the mean error of linear interpolation along it at the stride
+// at hand; axes that are much smoother than the others are refined first (they are the cheap ones to interpolate).
+#include "corrections/schedule.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <limits>
+
+namespace h5neural {
+namespace {
+
+constexpr int kRootPoints = 4;  // grids of at most this many points are the root
+constexpr int kMaxLevels = 4 * 32;
+
+int64_t points(const Index4& n) { return int64_t{n[0]} * n[1] * n[2] * n[3]; }
+
+// Mean |x(p) - (x(p - s) + x(p + s)) / 2| along one axis over a sample of the points of the stride grid; negative
+// where the axis is too short to tell.
+double roughness(const Index4& n, const Index4& stride, int axis, const std::vector<double>& x,
+                 const std::vector<uint8_t>& skip) {
+  std::array<int64_t, kAxes> jump{};
+  int64_t size = 1;
+  for (int a = kAxes - 1; a >= 0; --a) {
+    jump[a] = size;
+    size *= n[a];
+  }
+  const int s = stride[axis];
+  if (n[axis] <= 2 * s) return -1;
+  Index4 count{};
+  for (int a = 0; a < kAxes; ++a) count[a] = (n[a] + stride[a] - 1) / stride[a];
+  count[axis] = (n[axis] - 1) / s - 1;  // centres at s, 2 s, ... with a neighbour on both sides
+  const int64_t total = points(count);
+  const int64_t every = std::max<int64_t>(1, total / 20000) | 1;  // odd: does not lock on to even extents
+  double sum = 0;
+  int64_t used = 0;
+  for (int64_t k = 0; k < total; k += every) {
+    int64_t rest = k, p = 0;
+    for (int a = kAxes - 1; a >= 0; --a) {
+      const int64_t i = rest % count[a] + (a == axis ? 1 : 0);
+      rest /= count[a];
+      p += i * stride[a] * jump[a];
+    }
+    const int64_t d = s * jump[axis];
+    if (!skip.empty() && (skip[p] || skip[p - d] || skip[p + d])) continue;
+    sum += std::abs(x[p] - 0.5 * (x[p - d] + x[p + d]));
+    ++used;
+  }
+  return used == 0 ? -1 : sum / used;
+}
+
+struct Roughness {
+  std::array<double, kAxes> of{};
+  double least = -1;
+};
+
+Roughness measure(const Index4& n, const Index4& stride, const std::vector<double>& x,
+                  const std::vector<uint8_t>& skip) {
+  Roughness r;
+  for (int a = 0; a < kAxes; ++a) {
+    r.of[a] = roughness(n, stride, a, x, skip);
+    if (r.of[a] >= 0 && (r.least < 0 || r.of[a] < r.least)) r.least = r.of[a];
+  }
+  return r;
+}
+
+// Refines together, at each level, the axes whose roughness is within `ratio` of the least.
+Schedule propose(const Index4& n, double ratio, const std::vector<double>& x, const std::vector<uint8_t>& skip) {
+  Schedule s;
+  s.n = n;
+  Index4 grid = n, stride{1, 1, 1, 1};
+  Level before;
+  while (points(grid) > kRootPoints) {
+    const Roughness r = measure(n, stride, x, skip);
+    Level level;
+    level.weight = before.weight;  // kept where an axis is too short to be measured again
+    for (int a = 0; a < kAxes; ++a) {
+      // Axes too short to be measured wait until the others are done.
+      const bool smooth = r.least >= 0 && r.of[a] >= 0 && r.of[a] <= ratio * r.least;
+      if (grid[a] > 1 && (smooth || r.least < 0)) level.mask |= static_cast<uint8_t>(1 << a);
+      if (r.of[a] > 0 && r.least > 0) {
+        // Interpolation error grows about linearly with distance on rough data: squared distance by its square.
+        const double w = 2 * std::log2(r.of[a] / r.least) * 1.2;
+        level.weight[a] = static_cast<uint8_t>(std::clamp<long>(std::lround(w), 0, kMaxWeight));
+      }
+    }
+    if (level.mask == 0) {  // all measured axes are constant
+      for (int a = 0; a < kAxes; ++a) level.mask |= static_cast<uint8_t>((grid[a] > 1) << a);
+    }
+    if (std::popcount(level.mask) > 3) level.mask &= static_cast<uint8_t>(level.mask - 1);
+    s.levels.push_back(level);
+    before = level;
+    grid = coarser(grid, level.mask);
+    for (int a = 0; a < kAxes; ++a) stride[a] <<= level.mask >> a & 1;
+  }
+  return s;
+}
+
+}  // namespace
+
+Index4 fold(const Extents& extents) {
+  std::vector<int64_t> wide;
+  for (int a = 0; a < extents.rank; ++a) {
+    if (extents.n[a] > 1) wide.push_back(static_cast<int64_t>(extents.n[a]));
+  }
+  while (wide.size() > kAxes) {
+    wide[1] *= wide[0];
+    wide.erase(wide.begin());
+  }
+  Index4 n{1, 1, 1, 1};
+  for (size_t k = 0; k < wide.size(); ++k) {
+    if (wide[k] > std::numeric_limits<int32_t>::max() / 4) {
+      throw Failure(H5N_ERR_UNSUPPORTED, "h5neural: an axis of the chunk is too long; use smaller chunks");
+    }
+    n[kAxes - wide.size() + k] = static_cast<int>(wide[k]);
+  }
+  return n;
+}
+
+Index4 coarser(const Index4& n, uint8_t mask) {
+  Index4 c = n;
+  for (int a = 0; a < kAxes; ++a) {
+    if (mask >> a & 1) c[a] = (n[a] + 1) / 2;
+  }
+  return c;
+}
+
+namespace {
+
+// What write and read share: the models, and where the weights are expected (those of the finer level).
+struct ScheduleModels {
+  std::array<std::array<BitModel, 2>, kAxes> mask;
+  IntModel weight;
+};
+
+}  // namespace
+
+void write_schedule(BitEncoder& out, const Schedule& s) {
+  ScheduleModels m;
+  BitModel plain;
+  out.bit(plain, s.border == Border::nearest);
+  Index4 grid = s.n;
+  Level before;
+  for (const Level& level : s.levels) {
+    for (int a = 0; a < kAxes; ++a) {
+      if (grid[a] == 1) continue;
+      out.bit(m.mask[a][before.mask >> a & 1], level.mask >> a & 1);
+      m.weight.encode(out, level.weight[a] - before.weight[a]);
+    }
+    grid = coarser(grid, level.mask);
+    before = level;
+  }
+}
+
+Schedule read_schedule(BitDecoder& in, const Index4& n) {
+  ScheduleModels m;
+  BitModel plain;
+  Schedule s;
+  s.n = n;
+  s.border = in.bit(plain) ? Border::nearest : Border::linear;
+  Index4 grid = n;
+  Level before;
+  while (points(grid) > kRootPoints) {
+    Level level;
+    for (int a = 0; a < kAxes; ++a) {
+      if (grid[a] == 1) continue;
+      level.mask |= static_cast<uint8_t>(in.bit(m.mask[a][before.mask >> a & 1]) << a);
+      const int64_t w = int64_t{before.weight[a]} + m.weight.decode(in);
+      if (w < 0 || w > kMaxWeight) fail_corrupt("an axis weight is out of range");
+      level.weight[a] = static_cast<uint8_t>(w);
+    }
+    if (level.mask == 0 || std::popcount(level.mask) > 3 || s.levels.size() >= kMaxLevels) {
+      fail_corrupt("a level refines no axis, or too many");
+    }
+    s.levels.push_back(level);
+    grid = coarser(grid, level.mask);
+    before = level;
+  }
+  return s;
+}
+
+std::vector<Schedule> propose_schedules(const Index4& n, const std::vector<double>& values,
+                                        const std::vector<uint8_t>& skip) {
+  std::vector<Schedule> found;
+  for (const double ratio : {1e300, 2.5, 1.3}) {
+    Schedule s = propose(n, ratio, values, skip);
+    if (std::find(found.begin(), found.end(), s) == found.end()) found.push_back(std::move(s));
+  }
+  return found;
+}
+
+}  // namespace h5neural

@@ -1,0 +1,92 @@
+// stencil.cc: see stencil.h.
+#include "corrections/stencil.h"
+
+#include <algorithm>
+#include <bit>
+
+namespace h5neural {
+namespace {
+
+// The parity class of a point that lies `d` away from a point of the coset `axes`: the axes on which it is odd.
+uint8_t class_at(uint8_t axes, uint8_t mask, const Index4& d) {
+  uint8_t c = axes;
+  for (int a = 0; a < kAxes; ++a) {
+    if ((mask >> a & 1) && (d[a] & 1)) c ^= static_cast<uint8_t>(1 << a);
+  }
+  return c;
+}
+
+bool positive(const Index4& d) {
+  for (const int k : d) {
+    if (k != 0) return k > 0;
+  }
+  return false;
+}
+
+}  // namespace
+
+std::vector<uint8_t> coset_order(uint8_t mask) {
+  std::vector<int> axis;
+  for (int a = 0; a < kAxes; ++a) {
+    if (mask >> a & 1) axis.push_back(a);
+  }
+  // Bits count from the slowest of the refined axes. Measured on turbulence (docs/design.md).
+  static const std::vector<std::vector<uint8_t>> kOrders = {
+      {}, {1}, {3, 2, 1}, {7, 6, 1, 5, 2, 3, 4}};
+  std::vector<uint8_t> order;
+  for (const uint8_t bits : kOrders.at(axis.size())) {
+    uint8_t c = 0;
+    for (size_t k = 0; k < axis.size(); ++k) {
+      if (bits >> (axis.size() - 1 - k) & 1) c |= static_cast<uint8_t>(1 << axis[k]);
+    }
+    order.push_back(c);
+  }
+  return order;
+}
+
+Coset make_coset(uint8_t mask, uint8_t axes) {
+  Coset c;
+  for (int a = 0; a < kAxes; ++a) {
+    c.step[a] = mask >> a & 1 ? 2 : 1;
+    c.first[a] = axes >> a & 1;
+  }
+  return c;
+}
+
+int64_t weighted_square(const Index4& d, const std::array<uint8_t, kAxes>& weight) {
+  static constexpr int64_t kPower[kMaxWeight + 1] = {256, 362, 512, 724, 1024, 1448, 2048, 2896, 4096, 5793, 8192, 11585};
+  int64_t h = 0;
+  for (int a = 0; a < kAxes; ++a) h += int64_t{d[a]} * d[a] * kPower[weight[a]];
+  return h;
+}
+
+Stencil make_stencil(const Layout& l, const Level& level, uint8_t axes, uint32_t known) {
+  struct Pair {
+    int64_t h;
+    Index4 d;
+    bool operator<(const Pair& o) const { return h != o.h ? h < o.h : d < o.d; }
+  };
+  std::vector<Pair> pairs;
+  Index4 d{};
+  const Index4& m = l.margin;
+  for (d[0] = -m[0]; d[0] <= m[0]; ++d[0]) {
+    for (d[1] = -m[1]; d[1] <= m[1]; ++d[1]) {
+      for (d[2] = -m[2]; d[2] <= m[2]; ++d[2]) {
+        for (d[3] = -m[3]; d[3] <= m[3]; ++d[3]) {
+          if (!positive(d) || !(known >> class_at(axes, level.mask, d) & 1)) continue;
+          pairs.push_back({weighted_square(d, level.weight), d});
+        }
+      }
+    }
+  }
+  const size_t keep = std::min<size_t>(pairs.size(), kMaxPairs);
+  std::partial_sort(pairs.begin(), pairs.begin() + static_cast<int64_t>(keep), pairs.end());
+  Stencil s;
+  for (size_t k = 0; k < keep; ++k) {
+    s.offset.push_back(pairs[k].d);
+    s.distance.push_back(pairs[k].h);
+  }
+  return s;
+}
+
+}  // namespace h5neural
