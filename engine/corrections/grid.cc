@@ -6,7 +6,7 @@ namespace h5neural {
 Layout Layout::make(const Index4& extents) {
   Layout l;
   l.n = extents;
-  const auto wide = std::count_if(l.n.begin(), l.n.end(), [](int n) { return n > 1; });
+  const auto wide = std::count_if(l.n.begin(), l.n.end(), [](int extent) { return extent > 1; });
   // Stencils reach as far as the margin: further where there is one axis only, and fewer neighbours.
   const int reach = wide <= 1 ? 9 : wide <= 3 ? 5 : 3;
   l.points = 1;
