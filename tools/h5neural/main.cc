@@ -1,0 +1,42 @@
+// main.cc: `h5neural`, the command line: reads the arguments and hands over to a subcommand.
+#include <fmt/format.h>
+
+#include <array>
+#include <exception>
+
+#include "commands.h"
+
+namespace {
+
+namespace tool = h5neural::tool;
+
+int run(int argc, char** argv) {
+  CLI::App app(
+      "h5neural: floating-point data in HDF5 files, compressed under an error bound.\n"
+      "Exit status: 0 fine, 1 the answer is no, 2 no answer (misuse, unreadable files).",
+      "h5neural");
+  app.set_version_flag("--version", "h5neural " H5NEURAL_VERSION);
+  app.require_subcommand(1);
+  const std::array commands{tool::add_flags(app), tool::add_info(app), tool::add_verify(app),
+                            tool::add_doctor(app), tool::add_train(app)};
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    return app.exit(e) == 0 ? tool::kFine : tool::kUnable;
+  }
+  for (const tool::Command& command : commands) {
+    if (command.options->parsed()) return command.run();
+  }
+  return tool::kUnable;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return run(argc, argv);
+  } catch (const std::exception& e) {
+    fmt::print(stderr, "h5neural: {}\n", e.what());
+    return tool::kUnable;
+  }
+}

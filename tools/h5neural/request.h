@@ -1,0 +1,40 @@
+// request.h: what a user asks of the filter on the command line (--abs 1e-3, --model, --effort), and its
+// spelling in filter values. Knows the schema through filter/cd_values.h only.
+#pragma once
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace h5neural::tool {
+
+class Request {
+ public:
+  // Options: exactly one bound, a model, an effort.
+  void declare(CLI::App& app);
+  // Options: one bound, which only training may leave out.
+  void declare_bound(CLI::App& app, bool required);
+
+  // After parsing.
+  uint32_t mode() const;  // H5N_LOSSLESS ...
+  double bound() const;
+  uint64_t model() const;  // resolves names and files through the engine's search order
+
+  // Filter values [0] to [5] as a user types them, without trailing ones that are at their default. The bound
+  // as mantissa and decimal places where that is exact, else as the two words of a double. Reads them back
+  // with the filter's own reader before it returns them. Throws ToolError for a bound that the filter
+  // refuses.
+  std::vector<unsigned> words() const;
+
+ private:
+  std::optional<double> abs_, rel_, ratio_, psnr_, nrmse_;
+  bool lossless_ = false;
+  std::string model_ = "auto";
+  unsigned effort_ = 5;
+};
+
+// "abs 0.001", "lossless"
+std::string bound_text(uint32_t mode, double bound);
+
+}  // namespace h5neural::tool
