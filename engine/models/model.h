@@ -1,7 +1,7 @@
-// model.h: what every family of models offers the codec. A model turns a field on the integer lattice into a latents
-// section, and a latents section into the base field, on the same lattice. It knows nothing of corrections, bounds
-// in physical units, or HDF5. `decode` is integer arithmetic throughout; `encode` may use floats, since what it finds
-// is transmitted.
+// model.h: what every family of models offers the codec. A model turns a field on the integer lattice into a
+// latents section, and a latents section into the base field, on the same lattice. It knows nothing of
+// corrections, bounds in physical units, or HDF5. `decode` is integer arithmetic throughout; `encode` may use
+// floats, since what it finds is transmitted.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -24,10 +24,12 @@ class Model {
   // Cheap: whether this model can serve a chunk of these extents at all.
   virtual bool serves(const Extents& extents) const = 0;
 
-  // Writer. `field`: the chunk on the lattice, |n| <= 2^30, specials filled in with a neighbouring value; `bin`: the
-  // width of one quantisation bin (two bounds) in lattice units, >= 1, the accuracy that the corrections will reach.
-  // Returns the latents section, or nothing when the model has nothing to offer for this field.
-  virtual std::optional<Bytes> encode(std::span<const int32_t> field, const Extents& extents, int32_t bin) const = 0;
+  // Writer. `field`: the chunk on the lattice, |n| <= 2^30, specials filled in with a neighbouring value;
+  // `bin`: the width of one quantisation bin (two bounds) in lattice units, >= 1, the accuracy that the
+  // corrections will reach. Returns the latents section, or nothing when the model has nothing to offer for
+  // this field.
+  virtual std::optional<Bytes> encode(std::span<const int32_t> field, const Extents& extents,
+                                      int32_t bin) const = 0;
 
   // Reader and writer. Fills `base`, one lattice value for each value of the chunk, |base| <= 2^30.
   // Throws Failure(H5N_ERR_CORRUPT) on a section that no encoder of this model writes.

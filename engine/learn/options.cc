@@ -1,0 +1,90 @@
+// options.cc: see options.h.
+#include "learn/options.h"
+
+#include <functional>
+#include <map>
+#include <stdexcept>
+
+namespace h5neural::learn {
+namespace {
+
+using Setter = std::function<void(const std::string&)>;
+
+std::map<std::string, Setter> setters(Options& o) {
+  const auto text = [](std::string& s) { return [&s](const std::string& v) { s = v; }; };
+  const auto count = [](int64_t& n) {
+    return [&n](const std::string& v) {
+      n = std::stoll(v);
+      if (n < 1) throw std::out_of_range("below 1");
+    };
+  };
+  const auto real = [](double& x) {
+    return [&x](const std::string& v) {
+      x = std::stod(v);
+      if (!(x > 0)) throw std::out_of_range("not above 0");
+    };
+  };
+  return {{"--data", text(o.data)},
+          {"--variable", text(o.variable)},
+          {"--out", text(o.out)},
+          {"--name", text(o.name)},
+          {"--checkpoint", text(o.checkpoint)},
+          {"--about", text(o.about)},
+          {"--form", text(o.form)},
+          {"--seed", [&o](const std::string& v) { o.seed = std::stoull(v); }},
+          {"--latents", count(o.latents)},
+          {"--modes", count(o.modes)},
+          {"--fine-modes", count(o.fine_modes)},
+          {"--hidden", count(o.hidden)},
+          {"--batch", count(o.batch)},
+          {"--patience", count(o.patience)},
+          {"--rate", real(o.rate)},
+          {"--seconds", real(o.seconds)},
+          {"--range", real(o.range)}};
+}
+
+void require(bool condition, const std::string& message) {
+  if (!condition) throw std::runtime_error(message);
+}
+
+}  // namespace
+
+Options parse_options(int argc, char** argv) {
+  Options o;
+  const auto known = setters(o);
+  o.command = "h5neural-worker train";
+  for (int i = 0; i < argc; i += 2) {
+    const std::string key = argv[i];
+    const auto it = known.find(key);
+    require(it != known.end(), "unknown option '" + key + "'\n" + usage());
+    require(i + 1 < argc, key + " needs a value");
+    try {
+      it->second(argv[i + 1]);
+    } catch (const std::logic_error&) {
+      throw std::runtime_error(key + " cannot be '" + argv[i + 1] + "': a positive number was expected");
+    }
+    o.command.append(" ").append(key).append(" '").append(argv[i + 1]).append("'");
+  }
+  require(!o.data.empty() && !o.variable.empty() && !o.out.empty(),
+          "--data, --variable and --out are needed\n" + usage());
+  require(o.form == "chunk" || o.form == "block", "--form is chunk or block");
+  require(o.latents <= 64, "--latents is at most 64");
+  require(o.fine_modes <= o.modes && o.latents <= o.fine_modes,
+          "--latents <= --fine-modes <= --modes is needed");
+  if (o.name.empty()) o.name = "swae-" + o.form + "-" + o.variable;
+  if (o.checkpoint.empty()) o.checkpoint = o.out + ".checkpoint";
+  return o;
+}
+
+std::string usage() {
+  return "usage: h5neural-worker train --data FILE.safetensors --variable NAME --out WEIGHTS.safetensors\n"
+         "         [--form chunk|block] [--seconds 300] [--seed 0] [--latents 16] [--range 1.0] [--name "
+         "NAME]\n"
+         "         [--about TEXT] [--modes 128] [--fine-modes 32] [--hidden 256] [--batch 256] [--rate "
+         "1e-3]\n"
+         "         [--patience 20] [--checkpoint FILE]\n"
+         "       h5neural-worker selftest\n"
+         "train reads float32 arrays [count, Z, Y, X], and goes on from its checkpoint when there is one.";
+}
+
+}  // namespace h5neural::learn

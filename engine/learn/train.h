@@ -1,0 +1,15 @@
+// train.h: the two trainings, and the loop that they share. Interface without LibTorch.
+#pragma once
+#include "learn/options.h"
+
+namespace h5neural::learn {
+
+// Each reads options.data, trains, writes options.out and its card. Throws std::runtime_error with a
+// sentence.
+void train_chunk(const Options& options);
+void train_block(const Options& options);
+
+// Runs the known program through LibTorch and compares with the scalar backend. True when all bits agree.
+bool selftest();
+
+}  // namespace h5neural::learn
