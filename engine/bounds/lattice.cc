@@ -17,12 +17,14 @@ int64_t unzigzag(uint64_t v) { return static_cast<int64_t>(v >> 1) ^ -static_cas
 }  // namespace
 
 bool linear_lattice(double low, double high, double bound, double half_ulp, Lattice& l) {
-  // Rounding to the stored type takes its share of the bound; where it takes too much the chunk is kept exactly.
+  // Rounding to the stored type takes its share of the bound; where it takes too much the chunk is kept
+  // exactly.
   const double room = bound - half_ulp;
   if (!(room > bound / 4)) return false;
   l.domain = Lattice::kLinear;
   for (l.step_bits = kStepBits; l.step_bits >= 0; --l.step_bits) {
-    l.unit = std::ldexp(2 * room, -l.step_bits) * (1 - 0x1p-40);  // the rest covers the rounding of this arithmetic
+    l.unit = std::ldexp(2 * room, -l.step_bits) *
+             (1 - 0x1p-40);  // the rest covers the rounding of this arithmetic
     if (!std::isnormal(l.unit)) continue;
     const double points = (high - low) / l.unit;
     const double middle = std::nearbyint((low / 2 + high / 2) / l.unit);
@@ -42,7 +44,8 @@ bool bits_lattice(int64_t low, int64_t high, uint64_t reach, Lattice& l) {
     if (l.bit_unit == 0) continue;
     // A bin of 2^step_bits units must not lose much of the width that the bound allows.
     if (l.step_bits > 0 && (static_cast<uint64_t>(l.bit_unit) << l.step_bits) < bin - bin / 8) continue;
-    const uint64_t points = (static_cast<uint64_t>(high) - static_cast<uint64_t>(low)) / static_cast<uint64_t>(l.bit_unit);
+    const uint64_t points =
+        (static_cast<uint64_t>(high) - static_cast<uint64_t>(low)) / static_cast<uint64_t>(l.bit_unit);
     if (points > static_cast<uint64_t>(kMostPoints)) continue;
     l.origin = (low / 2 + high / 2) / l.bit_unit;
     return true;

@@ -1,5 +1,5 @@
-// lattice.h: the integer lattice on which a chunk is coded, and the one inexact step of the reader: from a lattice
-// point to a stored value.
+// lattice.h: the integer lattice on which a chunk is coded, and the one inexact step of the reader: from a
+// lattice point to a stored value.
 #pragma once
 #include <bit>
 #include <cstdint>
@@ -10,7 +10,8 @@
 
 namespace h5neural {
 
-// The bits of a float, as a number that grows with the value: a piecewise-linear logarithm on each side of zero.
+// The bits of a float, as a number that grows with the value: a piecewise-linear logarithm on each side of
+// zero.
 template <class T>
 int64_t ordered_bits(T x) {
   using U = std::conditional_t<sizeof(T) == 4, uint32_t, uint64_t>;
@@ -38,12 +39,13 @@ struct Lattice {
   int64_t bit_unit = 1;  // bits: a lattice unit in units of the last place
   int64_t origin = 0;    // lattice point 0 of the coder, in lattice units
 
-  // The stored value of lattice point n: one IEEE multiplication (linear), or integer arithmetic alone (bits).
+  // The stored value of lattice point n: one IEEE multiplication (linear), or integer arithmetic alone
+  // (bits).
   template <class T>
   T value(int32_t n) const {
     if (domain == kBits) {
-      return from_ordered_bits<T>(static_cast<int64_t>((static_cast<uint64_t>(n) + static_cast<uint64_t>(origin)) *
-                                                       static_cast<uint64_t>(bit_unit)));
+      return from_ordered_bits<T>(static_cast<int64_t>(
+          (static_cast<uint64_t>(n) + static_cast<uint64_t>(origin)) * static_cast<uint64_t>(bit_unit)));
     }
     return static_cast<T>(static_cast<double>(n + origin) * unit);
   }
@@ -52,12 +54,12 @@ struct Lattice {
   static Lattice read(ByteReader& r);
 };
 
-// Lattice for values between low and high that must come back within `bound` (absolute). `half_ulp`: the largest
-// rounding error of a stored value in that range. Returns false where no lattice is fine enough.
+// Lattice for values between low and high that must come back within `bound` (absolute). `half_ulp`: the
+// largest rounding error of a stored value in that range. Returns false where no lattice is fine enough.
 bool linear_lattice(double low, double high, double bound, double half_ulp, Lattice& lattice);
 
-// Lattice on the ordered bits between low and high, for values that must come back within `reach` units in the last
-// place (0: exactly).
+// Lattice on the ordered bits between low and high, for values that must come back within `reach` units in
+// the last place (0: exactly).
 bool bits_lattice(int64_t low, int64_t high, uint64_t reach, Lattice& lattice);
 
 }  // namespace h5neural

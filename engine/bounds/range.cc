@@ -28,11 +28,12 @@ ValueRange value_range(std::vector<double> v) {
     const auto after_low = std::upper_bound(first, last, low);
     const auto before_high = std::lower_bound(first, last, high);
     const auto all = static_cast<std::size_t>(last - first);
-    if (stands_apart(static_cast<std::size_t>(after_low - first), all, *after_low - low, high - low, high - *after_low)) {
+    if (stands_apart(static_cast<std::size_t>(after_low - first), all, *after_low - low, high - low,
+                     high - *after_low)) {
       r.sentinels.push_back(low);
       first = after_low;
-    } else if (stands_apart(static_cast<std::size_t>(last - before_high), all, high - *(before_high - 1), high - low,
-                            *(before_high - 1) - low)) {
+    } else if (stands_apart(static_cast<std::size_t>(last - before_high), all, high - *(before_high - 1),
+                            high - low, *(before_high - 1) - low)) {
       r.sentinels.push_back(high);
       last = before_high;
     } else {

@@ -9,9 +9,10 @@ struct ValueRange {
   std::vector<double> sentinels;  // extreme values outside low .. high that are fill in all but name
 };
 
-// A sentinel is an extreme value that stands apart: one that fills more than 0.5 % of the chunk and lies more than a
-// tenth of the range from its neighbour, or one that occurs at least twice and lies a hundred times the range of the
-// rest away (the padding of an edge chunk). `values`: the finite values, in any order; taken over and sorted.
+// A sentinel is an extreme value that stands apart: one that fills more than 0.5 % of the chunk and lies more
+// than a tenth of the range from its neighbour, or one that occurs at least twice and lies a hundred times
+// the range of the rest away (the padding of an edge chunk). `values`: the finite values, in any order; taken
+// over and sorted.
 ValueRange value_range(std::vector<double> values);
 
 }  // namespace h5neural

@@ -46,7 +46,8 @@ int32_t guarded(h5n_error* error, Work&& work) noexcept {
 
 void require(const void* pointer, const char* name) {
   if (pointer == nullptr) {
-    throw Failure(H5N_ERR_ARGUMENT, std::string("h5neural: ") + name + " is a null pointer; pass a valid one");
+    throw Failure(H5N_ERR_ARGUMENT,
+                  std::string("h5neural: ") + name + " is a null pointer; pass a valid one");
   }
 }
 
@@ -65,8 +66,8 @@ int32_t h5n_check(const h5n_params* params, h5n_error* error) {
   });
 }
 
-int32_t h5n_encode(const h5n_params* params, const void* chunk, size_t nbytes, void** payload, size_t* payload_bytes,
-                   h5n_error* error) {
+int32_t h5n_encode(const h5n_params* params, const void* chunk, size_t nbytes, void** payload,
+                   size_t* payload_bytes, h5n_error* error) {
   return guarded(error, [&] {
     require(params, "params");
     require(chunk, "chunk");

@@ -1,9 +1,12 @@
-// decode.cc: the reader's way of a chunk: latents -> base field -> corrections -> lattice -> values -> specials. Read
-// this file and encode.cc first. Everything is integer arithmetic up to Lattice::value, one IEEE multiplication.
+// decode.cc: the reader's way of a chunk: latents -> base field -> corrections -> lattice -> values ->
+// specials. Read this file and encode.cc first. Everything is integer arithmetic up to Lattice::value, one
+// IEEE multiplication.
 #include "codec/decode.h"
 
 #include "bounds/lattice.h"
 #include "codec/exact_bytes.h"
+#include "corrections/reference.h"
+#include "corrections/repeats.h"
 #include "corrections/walk.h"
 #include "specials/specials.h"
 #include "weights/weights.h"
@@ -19,7 +22,8 @@ void apply_specials(const Specials& s, size_t size, std::span<uint8_t> out) {
   for (size_t k = 0; k < s.classes.size(); ++k) {
     const uint8_t c = s.classes[k];
     if (c == 0) continue;
-    put_element(out.data() + k * size, c <= s.patterns.size() ? s.patterns[c - 1] : s.literals[literal++], size);
+    put_element(out.data() + k * size, c <= s.patterns.size() ? s.patterns[c - 1] : s.literals[literal++],
+                size);
   }
   for (const auto& o : s.outliers) put_element(out.data() + o.index * size, o.bits, size);
 }
@@ -34,18 +38,34 @@ std::vector<int32_t> base_field(const Payload& p) {
   return base;
 }
 
-template <class T>
-void decode_walked(const Payload& p, const Specials& specials, std::span<uint8_t> out) {
-  ByteReader r(p.corrections);
-  const Lattice lattice = Lattice::read(r);
-  const std::vector<int32_t> base = base_field(p);
+// After the lattice: u8 0, or the axis of a reference plus 1, its length and its section; then the walk.
+std::vector<int32_t> walked_points(const Payload& p, const Lattice& lattice, const Specials& specials,
+                                   ByteReader& r) {
+  std::vector<int32_t> base = base_field(p);
   WalkInput in;
   in.n = fold(p.extents);
   in.step_bits = lattice.step_bits;
-  in.base = base;
   in.skip = specials.classes;
+  const auto reference = r.get<uint8_t>();
+  if (reference > kAxes || (reference != 0 && !base.empty())) fail_corrupt("its reference is unknown");
+  if (reference != 0) base = decode_reference(in, reference - 1, r.take(r.varint()));
+  in.base = base;
   std::vector<int32_t> points(p.extents.count());
   decode_walk(in, r.take(r.left()), points);
+  return points;
+}
+
+template <class T>
+void decode_lattice(const Payload& p, const Specials& specials, std::span<uint8_t> out) {
+  ByteReader r(p.corrections);
+  const Lattice lattice = Lattice::read(r);
+  std::vector<int32_t> points;
+  if (p.kind == H5N_KIND_WALK) {
+    points = walked_points(p, lattice, specials, r);
+  } else {
+    points.resize(p.extents.count());
+    decode_repeats(r.take(r.left()), p.extents, points);
+  }
   for (size_t k = 0; k < points.size(); ++k) {
     const T v = lattice.value<T>(points[k]);
     std::memcpy(out.data() + k * sizeof v, &v, sizeof v);
@@ -62,14 +82,15 @@ void decode_constant(const Payload& p, std::span<uint8_t> out) {
 }  // namespace
 
 uint64_t count_specials(const Payload& p) {
-  if (p.kind != H5N_KIND_WALK && p.kind != H5N_KIND_CONSTANT) return 0;
+  if (p.kind == H5N_KIND_RAW || p.kind == H5N_KIND_LOSSLESS) return 0;
   return read_specials(p.specials, p.extents, static_cast<int>(p.element_bytes())).count();
 }
 
 void decode_payload(const Payload& p, std::span<uint8_t> out) {
   if (out.size() != p.raw_bytes()) {
-    throw Failure(H5N_ERR_ARGUMENT, "h5neural: the chunk decodes to " + std::to_string(p.raw_bytes()) + " bytes, not " +
-                                        std::to_string(out.size()) + "; pass h5n_info.raw_bytes");
+    throw Failure(H5N_ERR_ARGUMENT, "h5neural: the chunk decodes to " + std::to_string(p.raw_bytes()) +
+                                        " bytes, not " + std::to_string(out.size()) +
+                                        "; pass h5n_info.raw_bytes");
   }
   if (p.kind == H5N_KIND_RAW) {
     if (p.corrections.size() != out.size()) fail_corrupt("its raw values have a wrong size");
@@ -81,9 +102,9 @@ void decode_payload(const Payload& p, std::span<uint8_t> out) {
     if (p.kind == H5N_KIND_CONSTANT) {
       decode_constant(p, out);
     } else if (p.type == H5N_FLOAT32) {
-      decode_walked<float>(p, specials, out);
+      decode_lattice<float>(p, specials, out);
     } else {
-      decode_walked<double>(p, specials, out);
+      decode_lattice<double>(p, specials, out);
     }
     apply_specials(specials, p.element_bytes(), out);
   }

@@ -1,6 +1,6 @@
-// encode.cc: the writer's way of a chunk: specials set aside -> lattice -> candidates (models, schedules, no model,
-// lossless, raw) -> the smallest -> verified with the reader's own code before it leaves. Floats are free here; what
-// they decide is transmitted.
+// encode.cc: the writer's way of a chunk: specials set aside -> lattice -> candidates (models, schedules, no
+// model, lossless, raw) -> the smallest -> verified with the reader's own code before it leaves. Floats are
+// free here; what they decide is transmitted.
 #include "codec/encode.h"
 
 #include <algorithm>
@@ -14,6 +14,8 @@
 #include "codec/decode.h"
 #include "codec/exact_bytes.h"
 #include "codec/params.h"
+#include "corrections/reference.h"
+#include "corrections/repeats.h"
 #include "corrections/walk.h"
 #include "models/model.h"
 #include "payload/header.h"
@@ -49,13 +51,14 @@ class Encoder {
  private:
   // One way to code the chunk: which points are special, and the bound of the others.
   struct Setting {
-    double bound = 0;        // absolute, or pointwise relative for H5N_RATIO; 0: exact
-    double abs_bound = 0;    // as it goes into the header
+    double bound = 0;          // absolute, or pointwise relative for H5N_RATIO; 0: exact
+    double abs_bound = 0;      // as it goes into the header
     double low = 0, high = 0;  // of the regular values
     Specials specials;
   };
 
-  // ---- specials -----------------------------------------------------------------------------------------------
+  // ---- specials
+  // -----------------------------------------------------------------------------------------------
 
   static uint64_t bits_of(T x) {
     return std::bit_cast<std::conditional_t<sizeof(T) == 4, uint32_t, uint64_t>>(x);
@@ -99,7 +102,8 @@ class Encoder {
     return v;
   }
 
-  // ---- settings -----------------------------------------------------------------------------------------------
+  // ---- settings
+  // -----------------------------------------------------------------------------------------------
 
   // Nothing where only exact coding keeps the bound.
   std::optional<Setting> lossy_setting() {
@@ -158,7 +162,8 @@ class Encoder {
     return bits_of(v[at]);
   }
 
-  // ---- candidates ---------------------------------------------------------------------------------------------
+  // ---- candidates
+  // ---------------------------------------------------------------------------------------------
 
   void encode_with(const Setting& s) {
     encode_setting(s);
@@ -191,18 +196,22 @@ class Encoder {
     size_t best_size = std::numeric_limits<size_t>::max();
     if (params_.model == H5N_MODEL_AUTO || params_.model == H5N_MODEL_NONE) {
       for (const Schedule& schedule : schedules) {
-        const size_t size = offer_walk(s, lattice, in, schedule, target, nullptr, {});
+        const size_t size = offer_walk(s, lattice, in, schedule, target, {});
         if (size < best_size) {
           best_size = size;
           best_schedule = &schedule;
         }
       }
+      if (params_.effort > 0) {
+        offer_reference(s, lattice, in, target);
+        offer_repeats(s);
+      }
     }
     offer_models(s, lattice, in, best_schedule ? std::vector<Schedule>{*best_schedule} : schedules, target);
   }
 
-  void offer_models(const Setting& s, const Lattice& lattice, WalkInput in, const std::vector<Schedule>& schedules,
-                    const std::vector<double>& target) {
+  void offer_models(const Setting& s, const Lattice& lattice, WalkInput in,
+                    const std::vector<Schedule>& schedules, const std::vector<double>& target) {
     if (params_.model == H5N_MODEL_NONE || lattice.domain != Lattice::kLinear) return;
     std::vector<std::shared_ptr<const Model>> models;
     if (params_.model != H5N_MODEL_AUTO) {
@@ -219,8 +228,49 @@ class Encoder {
       std::vector<int32_t> base(field.size());
       model->decode(*latents, extents_, base);
       in.base = base;
-      for (const Schedule& schedule : schedules) offer_walk(s, lattice, in, schedule, target, model.get(), *latents);
+      for (const Schedule& schedule : schedules)
+        offer_walk(s, lattice, in, schedule, target, {model.get(), *latents, {}});
     }
+  }
+
+  void offer_reference(const Setting& s, const Lattice& lattice, WalkInput in,
+                       const std::vector<double>& target) {
+    const auto axis = reference_axis(in, target);
+    if (!axis) return;
+    Base base;
+    ByteWriter w;
+    std::vector<int32_t> field;
+    const Bytes section = encode_reference(in, *axis, target, field);
+    w.put(static_cast<uint8_t>(*axis + 1));
+    w.varint(section.size());
+    w.bytes(section);
+    base.reference = w.take();
+    in.base = field;
+    std::vector<double> rest = target;
+    for (size_t k = 0; k < rest.size(); ++k) rest[k] -= field[k];
+    for (const Schedule& schedule : propose_schedules(in.n, rest, s.specials.classes)) {
+      offer_walk(s, lattice, in, schedule, target, base);
+    }
+  }
+
+  // Lattice points as they are, for fields of equal or repeating values: bins one lattice unit wide.
+  void offer_repeats(const Setting& s) {
+    constexpr double kWorthTrying = 0.25;
+    Lattice lattice;
+    if (params_.mode == H5N_LOSSLESS || !choose_lattice(s, lattice)) return;
+    if (lattice.domain == Lattice::kLinear) {
+      lattice.unit = std::ldexp(lattice.unit, lattice.step_bits);
+      lattice.origin = static_cast<int64_t>(std::nearbyint((s.low / 2 + s.high / 2) / lattice.unit));
+    } else {
+      lattice.bit_unit <<= lattice.step_bits;
+      lattice.origin = (ordered_bits(static_cast<T>(s.low)) / 2 + ordered_bits(static_cast<T>(s.high)) / 2) /
+                       lattice.bit_unit;
+    }
+    lattice.step_bits = 0;
+    const std::vector<int32_t> points = filled(s, targets(s, lattice));
+    if (repeated_share(points, extents_) < kWorthTrying) return;
+    finish_lattice(s, lattice, points, H5N_KIND_REPEATS,
+                   encode_repeats(points, extents_, static_cast<int>(params_.effort)), {});
   }
 
   bool choose_lattice(const Setting& s, Lattice& lattice) const {
@@ -231,7 +281,8 @@ class Encoder {
     }
     const T largest = static_cast<T>(std::max(std::abs(s.low), std::abs(s.high)));
     const T above = std::nextafter(largest, std::numeric_limits<T>::infinity());
-    const double half_ulp = std::isfinite(above) ? (double(above) - double(largest)) / 2 : double(largest) * 1e-7;
+    const double half_ulp =
+        std::isfinite(above) ? (double(above) - double(largest)) / 2 : double(largest) * 1e-7;
     return linear_lattice(s.low, s.high, s.bound, half_ulp, lattice);
   }
 
@@ -263,7 +314,8 @@ class Encoder {
     return f;
   }
 
-  // ---- payloads -----------------------------------------------------------------------------------------------
+  // ---- payloads
+  // -----------------------------------------------------------------------------------------------
 
   Payload blank(uint32_t kind, double abs_bound) const {
     Payload p;
@@ -301,10 +353,24 @@ class Encoder {
     finish(p, s, decoded);
   }
 
+  // Where the base of a walk comes from: a model and its latents, or a reference and its bytes, or neither.
+  struct Base {
+    const Model* model = nullptr;
+    Bytes latents, reference{0};
+  };
+
   size_t offer_walk(const Setting& s, const Lattice& lattice, const WalkInput& in, const Schedule& schedule,
-                    const std::vector<double>& target, const Model* model, const Bytes& latents) {
+                    const std::vector<double>& target, const Base& base) {
     std::vector<int32_t> points;
-    const Bytes walk = encode_walk(in, schedule, target, points);
+    ByteWriter section;
+    section.bytes(base.reference);
+    section.bytes(encode_walk(in, schedule, target, points));
+    return finish_lattice(s, lattice, points, H5N_KIND_WALK, section.take(), base);
+  }
+
+  // A payload of lattice points: what they decode to, the outliers that they leave, the sections.
+  size_t finish_lattice(const Setting& s, const Lattice& lattice, const std::vector<int32_t>& points,
+                        uint32_t kind, const Bytes& coded, const Base& base) {
     std::vector<T> decoded(values_.size());
     for (size_t k = 0; k < decoded.size(); ++k) decoded[k] = lattice.value<T>(points[k]);
     Specials specials = s.specials;
@@ -316,12 +382,12 @@ class Encoder {
     }
     ByteWriter corrections;
     lattice.write(corrections);
-    corrections.bytes(walk);
+    corrections.bytes(coded);
     const Bytes c = corrections.take();
     const Bytes section = write_specials(specials, extents_, sizeof(T));
-    Payload p = blank(H5N_KIND_WALK, s.abs_bound);
-    p.model = model ? model->hash() : 0;
-    p.latents = latents;
+    Payload p = blank(kind, s.abs_bound);
+    p.model = base.model ? base.model->hash() : 0;
+    p.latents = base.latents;
     p.corrections = c;
     p.specials = section;
     return finish(p, s, decoded);
@@ -342,7 +408,8 @@ class Encoder {
   }
 
   size_t finish(Payload& p, const Setting& s, const std::vector<T>& decoded) {
-    p.values_hash = hash_values({reinterpret_cast<const uint8_t*>(decoded.data()), decoded.size() * sizeof(T)});
+    p.values_hash =
+        hash_values({reinterpret_cast<const uint8_t*>(decoded.data()), decoded.size() * sizeof(T)});
     Bytes out = write_payload(p);
     const size_t size = out.size();
     if (size < best_.size() && verified(out, s)) best_ = std::move(out);
@@ -364,7 +431,8 @@ class Encoder {
       T y;
       std::memcpy(&y, out.data() + k * sizeof y, sizeof y);
       if (!within(values_[k], y, s.bound)) return false;
-      if (bits_of(values_[k]) != bits_of(y)) squares += (double(values_[k]) - double(y)) * (double(values_[k]) - double(y));
+      if (bits_of(values_[k]) != bits_of(y))
+        squares += (double(values_[k]) - double(y)) * (double(values_[k]) - double(y));
     }
     last_rmse_ = std::sqrt(squares / double(std::max<size_t>(1, regular_)));
     return rmse_limit_ < 0 || last_rmse_ <= rmse_limit_;
@@ -372,16 +440,18 @@ class Encoder {
 
   void offer(Bytes payload) { best_ = std::move(payload); }
 
-  // ---- L2 modes -----------------------------------------------------------------------------------------------
+  // ---- L2 modes
+  // -----------------------------------------------------------------------------------------------
 
-  // Finds the pointwise bound whose RMSE just keeps the L2 bound: that of uniform errors first, then by the ratio of
-  // what was asked for to what came out.
+  // Finds the pointwise bound whose RMSE just keeps the L2 bound: that of uniform errors first, then by the
+  // ratio of what was asked for to what came out.
   void search_l2() {
     auto s = lossy_setting();
     if (!s || range_ == 0) return;
-    regular_ = s->specials.classes.empty()
-                   ? values_.size()
-                   : static_cast<size_t>(std::count(s->specials.classes.begin(), s->specials.classes.end(), 0));
+    regular_ =
+        s->specials.classes.empty()
+            ? values_.size()
+            : static_cast<size_t>(std::count(s->specials.classes.begin(), s->specials.classes.end(), 0));
     const double nrmse = params_.mode == H5N_NRMSE ? params_.bound : std::pow(10.0, -params_.bound / 20);
     rmse_limit_ = nrmse * range_;
     double bound = rmse_limit_ * std::sqrt(3.0);
@@ -401,9 +471,9 @@ class Encoder {
   Extents extents_;
   std::vector<T> values_;
   std::map<uint64_t, bool> special_;
-  double range_ = 0;          // of the regular values, for rel, psnr and nrmse
-  size_t regular_ = 1;        // number of regular values
-  double rmse_limit_ = -1;    // L2 modes only
+  double range_ = 0;        // of the regular values, for rel, psnr and nrmse
+  size_t regular_ = 1;      // number of regular values
+  double rmse_limit_ = -1;  // L2 modes only
   double last_rmse_ = 0;
   Bytes best_;
 };
@@ -415,8 +485,9 @@ Bytes encode_chunk(const h5n_params& params, ByteSpan chunk) {
   uint64_t bytes = params.type == H5N_FLOAT32 ? 4 : 8;
   for (uint32_t a = 0; a < params.rank; ++a) bytes *= params.dims[a];
   if (bytes != chunk.size()) {
-    throw Failure(H5N_ERR_ARGUMENT, "h5neural: the chunk has " + std::to_string(chunk.size()) + " bytes, its extents ask for " +
-                                        std::to_string(bytes) + "; pass the extents of this chunk");
+    throw Failure(H5N_ERR_ARGUMENT, "h5neural: the chunk has " + std::to_string(chunk.size()) +
+                                        " bytes, its extents ask for " + std::to_string(bytes) +
+                                        "; pass the extents of this chunk");
   }
   Bytes swapped;
   if (params.big_endian) {
@@ -424,7 +495,8 @@ Bytes encode_chunk(const h5n_params& params, ByteSpan chunk) {
     swap_bytes(swapped, params.type == H5N_FLOAT32 ? 4 : 8);
     chunk = swapped;
   }
-  return params.type == H5N_FLOAT32 ? Encoder<float>(params, chunk).run() : Encoder<double>(params, chunk).run();
+  return params.type == H5N_FLOAT32 ? Encoder<float>(params, chunk).run()
+                                    : Encoder<double>(params, chunk).run();
 }
 
 }  // namespace h5neural

@@ -4,8 +4,8 @@
 
 namespace h5neural {
 
-// `chunk`: the product of the extents times the element size. Never fails for the data's sake. Throws Failure on
-// parameters that are not served.
+// `chunk`: the product of the extents times the element size. Never fails for the data's sake. Throws Failure
+// on parameters that are not served.
 Bytes encode_chunk(const h5n_params& params, ByteSpan chunk);
 
 }  // namespace h5neural

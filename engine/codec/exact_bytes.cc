@@ -8,7 +8,7 @@
 namespace h5neural {
 namespace {
 
-constexpr uint8_t kDifferenced = 1;
+enum Form : uint8_t { kPlain = 0, kShuffled = 1, kDifferenced = 2 };
 
 // Element i minus element i - 1, as unsigned integers.
 template <class U>
@@ -44,11 +44,12 @@ Bytes shuffle(ByteSpan b, size_t size) {
   return out;
 }
 
-Bytes compress(const Bytes& shuffled, uint8_t form, int level) {
-  Bytes out(1 + ZSTD_compressBound(shuffled.size()));
+Bytes compress(ByteSpan bytes, Form form, int level) {
+  Bytes out(1 + ZSTD_compressBound(bytes.size()));
   out[0] = form;
-  const size_t n = ZSTD_compress(out.data() + 1, out.size() - 1, shuffled.data(), shuffled.size(), level);
-  if (ZSTD_isError(n)) throw Failure(H5N_ERR_MEMORY, "h5neural: zstd could not compress the chunk; use smaller chunks");
+  const size_t n = ZSTD_compress(out.data() + 1, out.size() - 1, bytes.data(), bytes.size(), level);
+  if (ZSTD_isError(n))
+    throw Failure(H5N_ERR_MEMORY, "h5neural: zstd could not compress the chunk; use smaller chunks");
   out.resize(1 + n);
   return out;
 }
@@ -57,27 +58,33 @@ Bytes compress(const Bytes& shuffled, uint8_t form, int level) {
 
 Bytes pack_exact(ByteSpan raw, size_t size, int effort) {
   const int level = 1 + 2 * std::clamp(effort, 0, 9);
-  const Bytes plain = compress(shuffle(raw, size), 0, level);
+  Bytes best = compress(raw, kPlain, level);
+  const auto offer = [&](Bytes candidate) {
+    if (candidate.size() < best.size()) best = std::move(candidate);
+  };
+  offer(compress(shuffle(raw, size), kShuffled, level));
   Bytes d(raw.begin(), raw.end());
   if (size == 4) {
     difference<uint32_t>(d);
   } else {
     difference<uint64_t>(d);
   }
-  Bytes differenced = compress(shuffle(d, size), kDifferenced, level);
-  return plain.size() <= differenced.size() ? plain : differenced;
+  offer(compress(shuffle(d, size), kDifferenced, level));
+  return best;
 }
 
 void unpack_exact(ByteSpan section, size_t size, std::span<uint8_t> out) {
   if (section.empty() || section[0] > kDifferenced) fail_corrupt("its lossless form is unknown");
   Bytes shuffled(out.size());
-  const size_t n = ZSTD_decompress(shuffled.data(), shuffled.size(), section.data() + 1, section.size() - 1);
+  uint8_t* const to = section[0] == kPlain ? out.data() : shuffled.data();
+  const size_t n = ZSTD_decompress(to, out.size(), section.data() + 1, section.size() - 1);
   if (ZSTD_isError(n) || n != out.size()) fail_corrupt("its lossless section does not decode");
+  if (section[0] == kPlain) return;
   const size_t count = out.size() / size;
   for (size_t j = 0; j < size; ++j) {
     for (size_t k = 0; k < count; ++k) out[k * size + j] = shuffled[j * count + k];
   }
-  if (section[0] & kDifferenced) {
+  if (section[0] == kDifferenced) {
     if (size == 4) {
       integrate<uint32_t>(out);
     } else {
@@ -87,7 +94,8 @@ void unpack_exact(ByteSpan section, size_t size, std::span<uint8_t> out) {
 }
 
 void swap_bytes(std::span<uint8_t> elements, size_t size) {
-  for (size_t k = 0; k + size <= elements.size(); k += size) std::reverse(elements.data() + k, elements.data() + k + size);
+  for (size_t k = 0; k + size <= elements.size(); k += size)
+    std::reverse(elements.data() + k, elements.data() + k + size);
 }
 
 }  // namespace h5neural

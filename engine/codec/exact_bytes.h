@@ -1,4 +1,5 @@
-// exact_bytes.h: chunks kept bit for bit as bytes: shuffled (and differenced) for zstd; and the byte order of elements.
+// exact_bytes.h: chunks kept bit for bit as bytes: shuffled (and differenced) for zstd; and the byte order of
+// elements.
 #pragma once
 #include <span>
 
@@ -6,7 +7,8 @@
 
 namespace h5neural {
 
-// The smallest of a few lossless forms. Section: u8 form (bit 0: differenced) | zstd frame of the shuffled bytes.
+// The smallest of a few lossless forms. Section: u8 form (0 plain, 1 shuffled,
+// 2 differenced and shuffled) | zstd frame.
 Bytes pack_exact(ByteSpan raw, size_t element_bytes, int effort);
 void unpack_exact(ByteSpan section, size_t element_bytes, std::span<uint8_t> out);
 

@@ -1,5 +1,6 @@
-// fit.cc: see fit.h. Predictors are fitted by iteratively reweighted least squares towards fewer bits (weights fall
-// with the residual, so that rough places do not decide for smooth ones), as differences from the kriging predictor.
+// fit.cc: see fit.h. Predictors are fitted by iteratively reweighted least squares towards fewer bits
+// (weights fall with the residual, so that rough places do not decide for smooth ones), as differences from
+// the kriging predictor.
 #include "corrections/fit.h"
 
 #include <algorithm>
@@ -17,7 +18,8 @@ std::vector<int64_t> pick(const CosetState& c, int64_t most) {
   uint64_t seed = 1;
   for (double at = 0; at < double(c.points); at += every) {
     seed = seed * 6364136223846793005u + 1442695040888963407u;
-    const int64_t k = std::min<int64_t>(c.points - 1, int64_t(at + every * double(seed >> 40) / double(1 << 24)));
+    const int64_t k =
+        std::min<int64_t>(c.points - 1, int64_t(at + every * double(seed >> 40) / double(1 << 24)));
     if (c.skip.empty() || !c.skip[k]) chosen.push_back(k);
   }
   return chosen;
@@ -48,7 +50,8 @@ Problem make_problem(const LevelState& level, const CosetState& c, std::span<con
   for (const int64_t k : chosen) {
     const int32_t* v = level.value.data() + c.place[k];
     const double nearest = double(v[offset[0]]) + v[-offset[0]];
-    for (int j = 1; j <= p.columns; ++j) p.x.push_back((double(v[offset[j]]) + v[-offset[j]] - nearest) * unit);
+    for (int j = 1; j <= p.columns; ++j)
+      p.x.push_back((double(v[offset[j]]) + v[-offset[j]] - nearest) * unit);
     p.y.push_back((target[k] - nearest / 2) * unit);
   }
   return p;
@@ -151,8 +154,8 @@ double side_bits(const std::vector<int32_t>& d) {
 }
 
 // Tries the quantisations of one solution; `scale`: bits of the sample times this are bits of the coset.
-void try_precisions(const Problem& p, const std::vector<double>& solution, int size, double scale, double& best_cost,
-                    const Best& base, PredictorChoice& best) {
+void try_precisions(const Problem& p, const std::vector<double>& solution, int size, double scale,
+                    double& best_cost, const Best& base, PredictorChoice& best) {
   for (int precision = 0; precision < kFitPrecisions; ++precision) {
     PredictorChoice choice = base.choice;
     choice.fitted = true;
@@ -212,8 +215,8 @@ PredictorChoice fit_predictor(const LevelState& level, const CosetState& c, std:
   return best;
 }
 
-ContextWeights fit_weights(const LevelState& level, const CosetState& c, std::span<const double> target, int step_bits,
-                           const ContextWeights& last) {
+ContextWeights fit_weights(const LevelState& level, const CosetState& c, std::span<const double> target,
+                           int step_bits, const ContextWeights& last) {
   const std::vector<int64_t> chosen = pick(c, 4000);
   if (chosen.size() < 50) return last;
   const double unit = 1.0 / double(int64_t{1} << step_bits);
@@ -307,7 +310,8 @@ TableChoice fit_table(std::span<const int32_t> residuals, const TableChoice& imp
   };
   consider(implied);
   for (int shape = 0; shape < kTableShapes; ++shape) {
-    for (int scale = std::max(0, centre - 4); scale <= std::min(kMaxScale, std::max(12, centre + 6)); ++scale) {
+    for (int scale = std::max(0, centre - 4); scale <= std::min(kMaxScale, std::max(12, centre + 6));
+         ++scale) {
       consider({shape, scale});
     }
   }

@@ -22,8 +22,10 @@ Layout Layout::make(const Index4& extents) {
 
 namespace {
 
-// Both ends of the line of coset points at p, p + d, ..., `count` points; ghosts that lie within `margin` of the grid.
-void extend_line(int32_t* p, int64_t stride, int first, int step, int count, int n, int margin, Border border) {
+// Both ends of the line of coset points at p, p + d, ..., `count` points; ghosts that lie within `margin` of
+// the grid.
+void extend_line(int32_t* p, int64_t stride, int first, int step, int count, int n, int margin,
+                 Border border) {
   int32_t* const last = p + int64_t{count - 1} * step * stride;
   const bool line = border == Border::linear && count > 1;
   const int64_t low_slope = line ? int64_t{p[0]} - p[step * stride] : 0;
@@ -44,7 +46,8 @@ void fill_ghosts(const Layout& l, const Coset& c, Border border, std::vector<int
   for (const int k : count) {
     if (k == 0) return;
   }
-  // Axis by axis; along an axis already done the lines start in the ghosts as well, so corners are filled too.
+  // Axis by axis; along an axis already done the lines start in the ghosts as well, so corners are filled
+  // too.
   Index4 from = c.first, to = l.n;
   for (int a = 0; a < kAxes; ++a) {
     if (l.margin[a] == 0) continue;
@@ -56,8 +59,8 @@ void fill_ghosts(const Layout& l, const Coset& c, Border border, std::vector<int
       for (i[1] = lo[1]; i[1] < hi[1]; i[1] += c.step[1]) {
         for (i[2] = lo[2]; i[2] < hi[2]; i[2] += c.step[2]) {
           for (i[3] = lo[3]; i[3] < hi[3]; i[3] += c.step[3]) {
-            extend_line(values.data() + l.at(i), l.stride[a], c.first[a], c.step[a], count[a], l.n[a], l.margin[a],
-                        border);
+            extend_line(values.data() + l.at(i), l.stride[a], c.first[a], c.step[a], count[a], l.n[a],
+                        l.margin[a], border);
           }
         }
       }

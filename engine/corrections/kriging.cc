@@ -1,6 +1,6 @@
-// kriging.cc: see kriging.h. With K the generalised covariance, u[j] = S[j] - S0 and b = v - S0 / 2, the coefficients
-// solve  <u[j], u[k]> c = <u[j], b>.  All quantities are 64-bit integers in units of 2^-kFraction after scaling by the
-// largest diagonal element; products are taken in 128 bits.
+// kriging.cc: see kriging.h. With K the generalised covariance, u[j] = S[j] - S0 and b = v - S0 / 2, the
+// coefficients solve  <u[j], u[k]> c = <u[j], b>.  All quantities are 64-bit integers in units of
+// 2^-kFraction after scaling by the largest diagonal element; products are taken in 128 bits.
 #include "corrections/kriging.h"
 
 #include <algorithm>
@@ -12,7 +12,9 @@ namespace {
 __extension__ using int128 = __int128;
 constexpr int kFraction = 40;
 
-int64_t multiply(int64_t a, int64_t b, int fraction) { return static_cast<int64_t>((int128{a} * b) >> fraction); }
+int64_t multiply(int64_t a, int64_t b, int fraction) {
+  return static_cast<int64_t>((int128{a} * b) >> fraction);
+}
 
 uint64_t integer_sqrt(uint64_t x) {
   uint64_t r = 0;
@@ -29,12 +31,18 @@ int64_t covariance(int64_t x, int exponent) {
   const auto root = static_cast<int64_t>(integer_sqrt(static_cast<uint64_t>(h) << 24));
   const auto h2 = multiply(h, h, 24);
   switch (exponent) {
-    case 0: return -root;
-    case 1: return -h;
-    case 2: return -multiply(h, root, 24);
-    case 3: return multiply(h2, root, 24);
-    case 4: return multiply(h2, h, 24);
-    default: return multiply(multiply(h2, h, 24), root, 24);
+    case 0:
+      return -root;
+    case 1:
+      return -h;
+    case 2:
+      return -multiply(h, root, 24);
+    case 3:
+      return multiply(h2, root, 24);
+    case 4:
+      return multiply(h2, h, 24);
+    default:
+      return multiply(multiply(h2, h, 24), root, 24);
   }
 }
 
@@ -44,7 +52,8 @@ Index4 plus(const Index4& a, const Index4& b, int sign) {
   return c;
 }
 
-// Symmetric positive definite solve by L D L^T, no pivoting. Returns false where a pivot is too small to trust.
+// Symmetric positive definite solve by L D L^T, no pivoting. Returns false where a pivot is too small to
+// trust.
 bool solve(std::vector<int64_t>& m, std::vector<int64_t>& g, int n) {
   constexpr int64_t kLeastPivot = int64_t{1} << (kFraction - 26);
   for (int k = 0; k < n; ++k) {
@@ -66,7 +75,8 @@ bool solve(std::vector<int64_t>& m, std::vector<int64_t>& g, int n) {
 
 }  // namespace
 
-std::vector<int32_t> kriging(const Stencil& s, const std::array<uint8_t, kAxes>& weight, int exponent, int nugget) {
+std::vector<int32_t> kriging(const Stencil& s, const std::array<uint8_t, kAxes>& weight, int exponent,
+                             int nugget) {
   const int pairs = static_cast<int>(std::min<size_t>(s.offset.size(), kKrigingPairs));
   const int n = pairs - 1;
   if (n <= 0) return {};
@@ -77,7 +87,8 @@ std::vector<int32_t> kriging(const Stencil& s, const std::array<uint8_t, kAxes>&
   for (int i = 0; i < pairs; ++i) {
     k[i] = 2 * cov(s.offset[i]);
     for (int j = 0; j <= i; ++j) {
-      a[i * pairs + j] = 2 * (cov(plus(s.offset[i], s.offset[j], -1)) + cov(plus(s.offset[i], s.offset[j], 1)));
+      a[i * pairs + j] =
+          2 * (cov(plus(s.offset[i], s.offset[j], -1)) + cov(plus(s.offset[i], s.offset[j], 1)));
       if (i == j) a[i * pairs + j] += 2 * kNugget[nugget];
       a[j * pairs + i] = a[i * pairs + j];
     }
@@ -85,7 +96,8 @@ std::vector<int32_t> kriging(const Stencil& s, const std::array<uint8_t, kAxes>&
   std::vector<int64_t> m(n * n), g(n);
   int64_t largest = 1;
   for (int i = 0; i < n; ++i) {
-    for (int j = 0; j < n; ++j) m[i * n + j] = a[(i + 1) * pairs + j + 1] - a[(i + 1) * pairs] - a[j + 1] + a[0];
+    for (int j = 0; j < n; ++j)
+      m[i * n + j] = a[(i + 1) * pairs + j + 1] - a[(i + 1) * pairs] - a[j + 1] + a[0];
     g[i] = k[i + 1] - k[0] - (a[(i + 1) * pairs] - a[0]) / 2;
     largest = std::max({largest, m[i * n + i], g[i], -g[i]});
   }

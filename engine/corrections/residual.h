@@ -1,5 +1,5 @@
-// residual.h: a quantised residual as symbols of a table: magnitudes with a symbol of their own, an escape with an
-// Exp-Golomb tail beyond, and for scales past the last table some low bits apart.
+// residual.h: a quantised residual as symbols of a table: magnitudes with a symbol of their own, an escape
+// with an Exp-Golomb tail beyond, and for scales past the last table some low bits apart.
 #pragma once
 #include <bit>
 #include <cstdint>
@@ -27,7 +27,8 @@ inline ResidualTable residual_table(const TableChoice& t) {
 inline int symbol_of(int32_t v) { return v <= 0 ? -2 * v - (v < 0 ? 1 : 0) : 2 * v; }
 inline int32_t value_of(int symbol) { return symbol & 1 ? -(symbol + 1) / 2 : symbol / 2; }
 
-// Bits of the tail of an escape: magnitudes limit + 1, limit + 2, ... as Exp-Golomb codes of order 0, then a sign.
+// Bits of the tail of an escape: magnitudes limit + 1, limit + 2, ... as Exp-Golomb codes of order 0, then a
+// sign.
 inline int tail_bits(uint32_t beyond) { return 2 * (std::bit_width(beyond + 1) - 1) + 2; }
 
 inline void encode_residual(RansEncoder& out, const ResidualTable& t, int32_t q) {

@@ -1,5 +1,6 @@
-// schedule.cc: see schedule.h. The measure of an axis is the mean error of linear interpolation along it at the stride
-// at hand; axes that are much smoother than the others are refined first (they are the cheap ones to interpolate).
+// schedule.cc: see schedule.h. The measure of an axis is the mean error of linear interpolation along it at
+// the stride at hand; axes that are much smoother than the others are refined first (they are the cheap ones
+// to interpolate).
 #include "corrections/schedule.h"
 
 #include <algorithm>
@@ -15,8 +16,8 @@ constexpr int kMaxLevels = 4 * 32;
 
 int64_t points(const Index4& n) { return int64_t{n[0]} * n[1] * n[2] * n[3]; }
 
-// Mean |x(p) - (x(p - s) + x(p + s)) / 2| along one axis over a sample of the points of the stride grid; negative
-// where the axis is too short to tell.
+// Mean |x(p) - (x(p - s) + x(p + s)) / 2| along one axis over a sample of the points of the stride grid;
+// negative where the axis is too short to tell.
 double roughness(const Index4& n, const Index4& stride, int axis, const std::vector<double>& x,
                  const std::vector<uint8_t>& skip) {
   std::array<int64_t, kAxes> jump{};
@@ -65,7 +66,8 @@ Roughness measure(const Index4& n, const Index4& stride, const std::vector<doubl
 }
 
 // Refines together, at each level, the axes whose roughness is within `ratio` of the least.
-Schedule propose(const Index4& n, double ratio, const std::vector<double>& x, const std::vector<uint8_t>& skip) {
+Schedule propose(const Index4& n, double ratio, const std::vector<double>& x,
+                 const std::vector<uint8_t>& skip) {
   Schedule s;
   s.n = n;
   Index4 grid = n, stride{1, 1, 1, 1};
@@ -79,7 +81,8 @@ Schedule propose(const Index4& n, double ratio, const std::vector<double>& x, co
       const bool smooth = r.least >= 0 && r.of[a] >= 0 && r.of[a] <= ratio * r.least;
       if (grid[a] > 1 && (smooth || r.least < 0)) level.mask |= static_cast<uint8_t>(1 << a);
       if (r.of[a] > 0 && r.least > 0) {
-        // Interpolation error grows about linearly with distance on rough data: squared distance by its square.
+        // Interpolation error grows about linearly with distance on rough data: squared distance by its
+        // square.
         const double w = 2 * std::log2(r.of[a] / r.least) * 1.2;
         level.weight[a] = static_cast<uint8_t>(std::clamp<long>(std::lround(w), 0, kMaxWeight));
       }

@@ -1,5 +1,6 @@
-// schedule.h: in which order the grid is refined: for each level which axes are halved, and how far a step along each
-// axis counts when neighbours are ranked by distance. Chosen by the writer from the field, sent in the payload.
+// schedule.h: in which order the grid is refined: for each level which axes are halved, and how far a step
+// along each axis counts when neighbours are ranked by distance. Chosen by the writer from the field, sent in
+// the payload.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -12,14 +13,14 @@
 namespace h5neural {
 
 struct Level {
-  uint8_t mask = 0;                        // bit a: axis a has twice the points of the next coarser level
-  std::array<uint8_t, kAxes> weight{};     // squared distance along axis a counts 2^(weight/2), 0 to kMaxWeight
+  uint8_t mask = 0;                     // bit a: axis a has twice the points of the next coarser level
+  std::array<uint8_t, kAxes> weight{};  // squared distance along axis a counts 2^(weight/2), 0 to kMaxWeight
   bool operator==(const Level&) const = default;
 };
 constexpr int kMaxWeight = 11;
 
 struct Schedule {
-  Index4 n{1, 1, 1, 1};       // the folded extents of the chunk
+  Index4 n{1, 1, 1, 1};  // the folded extents of the chunk
   Border border = Border::linear;
   std::vector<Level> levels;  // finest first
   bool operator==(const Schedule&) const = default;
@@ -34,8 +35,8 @@ Index4 coarser(const Index4& n, uint8_t mask);
 void write_schedule(BitEncoder& out, const Schedule& schedule);
 Schedule read_schedule(BitDecoder& in, const Index4& n);
 
-// Schedules worth trying for this field (writer only). `values`: the field in any unit, row-major; `skip`: points
-// that are not coded (may be empty).
+// Schedules worth trying for this field (writer only). `values`: the field in any unit, row-major; `skip`:
+// points that are not coded (may be empty).
 std::vector<Schedule> propose_schedules(const Index4& n, const std::vector<double>& values,
                                         const std::vector<uint8_t>& skip);
 

@@ -23,7 +23,8 @@ void SideModels::predictor(BitEncoder& c, int order, const PredictorChoice& p) {
   precision_.encode(c, p.precision - last_precision_);
   last_size_ = p.size;
   last_precision_ = p.precision;
-  for (size_t j = 0; j < p.difference.size(); ++j) coefficient_[coefficient_class(j)].encode(c, p.difference[j]);
+  for (size_t j = 0; j < p.difference.size(); ++j)
+    coefficient_[coefficient_class(j)].encode(c, p.difference[j]);
 }
 
 PredictorChoice SideModels::predictor(BitDecoder& c, int order, size_t pairs) {
@@ -35,7 +36,8 @@ PredictorChoice SideModels::predictor(BitDecoder& c, int order, size_t pairs) {
   if (p.exponent >= kExponents) fail_corrupt("a predictor names an unknown variogram");
   p.fitted = c.bit(fitted_[order]);
   if (!p.fitted) return p;
-  const int64_t size = int64_t{last_size_} + size_.decode(c), precision = int64_t{last_precision_} + precision_.decode(c);
+  const int64_t size = int64_t{last_size_} + size_.decode(c),
+                precision = int64_t{last_precision_} + precision_.decode(c);
   if (size < 0 || size >= kFitSizes || precision < 0 || precision >= kFitPrecisions) {
     fail_corrupt("a fitted predictor has an unknown size");
   }

@@ -1,5 +1,5 @@
-// side.h: the side information of the walk: which predictor, which context weights and which tables a coset uses.
-// Written and read by the same models in the same order; everything adapts, so small chunks pay little.
+// side.h: the side information of the walk: which predictor, which context weights and which tables a coset
+// uses. Written and read by the same models in the same order; everything adapts, so small chunks pay little.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -11,7 +11,7 @@
 
 namespace h5neural {
 
-constexpr int kFitSizes = 5;       // pairs of a fitted predictor
+constexpr int kFitSizes = 5;  // pairs of a fitted predictor
 constexpr std::array<int, kFitSizes> kFitPairs = {4, 8, 16, 32, 64};
 constexpr int kFitPrecisions = 5;  // bits after the point of its coefficients
 constexpr std::array<int, kFitPrecisions> kFitBits = {5, 7, 9, 11, 13};
@@ -20,8 +20,8 @@ constexpr std::array<int, kFitPrecisions> kFitBits = {5, 7, 9, 11, 13};
 struct PredictorChoice {
   int exponent = 3, nugget = 0;
   bool fitted = false;
-  int size = 0, precision = 0;     // indices into kFitPairs, kFitBits
-  std::vector<int32_t> difference; // of the coefficients from the kriging ones, in units of 2^-kFitBits
+  int size = 0, precision = 0;      // indices into kFitPairs, kFitBits
+  std::vector<int32_t> difference;  // of the coefficients from the kriging ones, in units of 2^-kFitBits
 };
 
 constexpr int kFeatures = 5;

@@ -7,7 +7,8 @@
 namespace h5neural {
 namespace {
 
-// The parity class of a point that lies `d` away from a point of the coset `axes`: the axes on which it is odd.
+// The parity class of a point that lies `d` away from a point of the coset `axes`: the axes on which it is
+// odd.
 uint8_t class_at(uint8_t axes, uint8_t mask, const Index4& d) {
   uint8_t c = axes;
   for (int a = 0; a < kAxes; ++a) {
@@ -31,8 +32,7 @@ std::vector<uint8_t> coset_order(uint8_t mask) {
     if (mask >> a & 1) axis.push_back(a);
   }
   // Bits count from the slowest of the refined axes. Measured on turbulence (docs/design.md).
-  static const std::vector<std::vector<uint8_t>> kOrders = {
-      {}, {1}, {3, 2, 1}, {7, 6, 1, 5, 2, 3, 4}};
+  static const std::vector<std::vector<uint8_t>> kOrders = {{}, {1}, {3, 2, 1}, {7, 6, 1, 5, 2, 3, 4}};
   std::vector<uint8_t> order;
   for (const uint8_t bits : kOrders.at(axis.size())) {
     uint8_t c = 0;
@@ -54,7 +54,8 @@ Coset make_coset(uint8_t mask, uint8_t axes) {
 }
 
 int64_t weighted_square(const Index4& d, const std::array<uint8_t, kAxes>& weight) {
-  static constexpr int64_t kPower[kMaxWeight + 1] = {256, 362, 512, 724, 1024, 1448, 2048, 2896, 4096, 5793, 8192, 11585};
+  static constexpr int64_t kPower[kMaxWeight + 1] = {256,  362,  512,  724,  1024, 1448,
+                                                     2048, 2896, 4096, 5793, 8192, 11585};
   int64_t h = 0;
   for (int a = 0; a < kAxes; ++a) h += int64_t{d[a]} * d[a] * kPower[weight[a]];
   return h;

@@ -1,6 +1,6 @@
-// stencil.h: the order in which the cosets of a level are coded, and for each coset the known neighbours of a point,
-// nearest first, in pairs (p + d, p - d). A pair shares one coefficient: the best linear interpolator of a stationary
-// field from a known set that is symmetric about the point is itself symmetric.
+// stencil.h: the order in which the cosets of a level are coded, and for each coset the known neighbours of a
+// point, nearest first, in pairs (p + d, p - d). A pair shares one coefficient: the best linear interpolator
+// of a stationary field from a known set that is symmetric about the point is itself symmetric.
 #pragma once
 #include <cstdint>
 #include <vector>
@@ -17,8 +17,8 @@ struct Stencil {
   std::vector<int64_t> distance;  // its squared length under the level's axis weights, in units of 1/256
 };
 
-// The cosets of a level as sets of axes (subsets of the mask), in coding order: body centres first (all axes at
-// once), then the rest from the fullest to the thinnest, which leaves each later coset more neighbours.
+// The cosets of a level as sets of axes (subsets of the mask), in coding order: body centres first (all axes
+// at once), then the rest from the fullest to the thinnest, which leaves each later coset more neighbours.
 std::vector<uint8_t> coset_order(uint8_t mask);
 
 Coset make_coset(uint8_t mask, uint8_t axes);

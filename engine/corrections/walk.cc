@@ -59,7 +59,8 @@ Predictor make_predictor(const Layout& layout, const Stencil& stencil, const Pre
     p.offset.push_back(at);
     if (j == 0) continue;
     if (j - 1 < kriged.size()) p.coefficient[j] = kriged[j - 1];
-    if (j < fitted) p.coefficient[j] += choice.difference[j - 1] * (1 << (kCoefficientBits - kFitBits[choice.precision]));
+    if (j < fitted)
+      p.coefficient[j] += choice.difference[j - 1] * (1 << (kCoefficientBits - kFitBits[choice.precision]));
   }
   return p;
 }
@@ -142,7 +143,8 @@ int half_octaves(uint64_t v) {
 
 }  // namespace
 
-void choose_contexts(const LevelState& level, const ContextWeights& weights, int step_bits, CosetState& coset) {
+void choose_contexts(const LevelState& level, const ContextWeights& weights, int step_bits,
+                     CosetState& coset) {
   std::array<int64_t, kFeatures> w{};
   for (int i = 0; i < kFeatures; ++i) w[i] = context_weight(weights[i]);
   coset.context.resize(coset.points);

@@ -1,5 +1,5 @@
-// walk_decode.cc: the reader of a corrections section; see walk.h. Section: varint length of the side information |
-// side information (adaptive binary coder) | residuals (rANS).
+// walk_decode.cc: the reader of a corrections section; see walk.h. Section: varint length of the side
+// information | side information (adaptive binary coder) | residuals (rANS).
 #include "corrections/ladder.h"
 #include "corrections/residual.h"
 #include "corrections/walk.h"
@@ -9,7 +9,8 @@ namespace {
 
 class WalkDecoder {
  public:
-  WalkDecoder(const WalkInput& in, ByteSpan side, ByteSpan residuals) : in_(in), side_(side), rans_(residuals) {}
+  WalkDecoder(const WalkInput& in, ByteSpan side, ByteSpan residuals)
+      : in_(in), side_(side), rans_(residuals) {}
 
   void run(std::span<int32_t> decoded) {
     schedule_ = read_schedule(side_, in_.n);
@@ -62,8 +63,10 @@ class WalkDecoder {
 
   void coset(LevelState& s, CosetState& c) {
     const PredictorChoice choice = models_.predictor(side_, c.order, c.stencil.offset.size());
-    predict(s, make_predictor(s.layout, c.stencil, choice,
-                              kriging(c.stencil, s.level.weight, choice.exponent, choice.nugget)), c);
+    predict(s,
+            make_predictor(s.layout, c.stencil, choice,
+                           kriging(c.stencil, s.level.weight, choice.exponent, choice.nugget)),
+            c);
     if (c.points >= kWeightsFrom) models_.weights(side_, weights_[c.order]);
     choose_contexts(s, weights_[c.order], in_.step_bits, c);
 
@@ -73,7 +76,8 @@ class WalkDecoder {
     for (int x = 0; x < kContexts; ++x) {
       const int suggested = suggested_scale(x);
       if (members[x] == 0) continue;
-      tables[x] = residual_table(members[x] < kFewPoints ? models_.implied(suggested) : models_.table(side_, suggested));
+      tables[x] = residual_table(members[x] < kFewPoints ? models_.implied(suggested)
+                                                         : models_.table(side_, suggested));
     }
     quantised_.assign(c.points, 0);
     for (int64_t k = 0; k < c.points; ++k) {

@@ -1,4 +1,5 @@
-// walk_encode.cc: the writer of a corrections section; see walk.h and walk_decode.cc, which it mirrors step by step.
+// walk_encode.cc: the writer of a corrections section; see walk.h and walk_decode.cc, which it mirrors step
+// by step.
 #include <cmath>
 
 #include "corrections/fit.h"
@@ -77,7 +78,8 @@ class WalkEncoder {
       std::vector<double> own;
       own.reserve(c.points);
       for_rows(s.layout, c.coset, [&](int64_t, const Index4& i, int count) {
-        const int64_t at = ((int64_t{i[0]} * s.layout.n[1] + i[1]) * s.layout.n[2] + i[2]) * s.layout.n[3] + i[3];
+        const int64_t at =
+            ((int64_t{i[0]} * s.layout.n[1] + i[1]) * s.layout.n[2] + i[2]) * s.layout.n[3] + i[3];
         for (int k = 0; k < count; ++k) own.push_back(target[at + k * c.coset.step[3]]);
       });
       if (c.points > 0) coset(s, c, own);
@@ -88,8 +90,10 @@ class WalkEncoder {
   void coset(LevelState& s, CosetState& c, const std::vector<double>& target) {
     const PredictorChoice choice = fit_predictor(s, c, target, in_.step_bits);
     models_.predictor(side_, c.order, choice);
-    predict(s, make_predictor(s.layout, c.stencil, choice,
-                              kriging(c.stencil, s.level.weight, choice.exponent, choice.nugget)), c);
+    predict(s,
+            make_predictor(s.layout, c.stencil, choice,
+                           kriging(c.stencil, s.level.weight, choice.exponent, choice.nugget)),
+            c);
     if (c.points >= kWeightsFrom) {
       models_.weights(side_, weights_[c.order], fit_weights(s, c, target, in_.step_bits, weights_[c.order]));
     }

@@ -1,6 +1,6 @@
-// bit_coder.h: adaptive binary range coder for the small numbers of a payload: coefficients, table choices, latents,
-// masks. Carry-less-to-the-caller range coder with 12-bit adaptive probabilities (Pavlov, LZMA, 1998), and integer
-// models built on it. The bulk (corrections) goes through rANS (rans.h).
+// bit_coder.h: adaptive binary range coder for the small numbers of a payload: coefficients, table choices,
+// latents, masks. Carry-less-to-the-caller range coder with 12-bit adaptive probabilities (Pavlov, LZMA,
+// 1998), and integer models built on it. The bulk (corrections) goes through rANS (rans.h).
 #pragma once
 #include <cstdint>
 

@@ -1,4 +1,5 @@
-// rans.cc: see rans.h. Stream: u8 lanes - 1 | lanes x u64 state | u32 words in reading order. Empty: no symbols.
+// rans.cc: see rans.h. Stream: u8 lanes - 1 | lanes x u64 state | u32 words in reading order. Empty: no
+// symbols.
 #include "entropy/rans.h"
 
 #include <algorithm>
@@ -6,8 +7,8 @@
 namespace h5neural {
 namespace {
 
-constexpr uint64_t kLow = uint64_t{1} << 31;    // states live in [2^31, 2^63)
-constexpr size_t kInterleaveFrom = 32768;       // below, 24 more bytes of states cost more than they bring
+constexpr uint64_t kLow = uint64_t{1} << 31;  // states live in [2^31, 2^63)
+constexpr size_t kInterleaveFrom = 32768;     // below, 24 more bytes of states cost more than they bring
 
 }  // namespace
 

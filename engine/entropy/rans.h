@@ -1,5 +1,6 @@
-// rans.h: range asymmetric numeral systems (Duda 2013), 64-bit states, 32-bit renormalisation, 16-bit probabilities
-// (after the construction of Giesen, "Interleaved entropy coders", 2014). One or four interleaved states.
+// rans.h: range asymmetric numeral systems (Duda 2013), 64-bit states, 32-bit renormalisation, 16-bit
+// probabilities (after the construction of Giesen, "Interleaved entropy coders", 2014). One or four
+// interleaved states.
 #pragma once
 #include <array>
 #include <cstdint>

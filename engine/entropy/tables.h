@@ -1,5 +1,6 @@
-// tables.h: the compiled-in probability tables of the corrections coder: discretised generalised Gaussians, by scale
-// and shape (make_tables.py says how they were made). Scales beyond the last table code low bits apart.
+// tables.h: the compiled-in probability tables of the corrections coder: discretised generalised Gaussians,
+// by scale and shape (make_tables.py says how they were made). Scales beyond the last table code low bits
+// apart.
 #pragma once
 #include <array>
 #include <cstdint>

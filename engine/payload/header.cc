@@ -56,12 +56,15 @@ Bytes write_payload(const Payload& p) {
 }
 
 Payload parse_payload(ByteSpan bytes) {
-  if (bytes.size() < kChecksumEnd) fail_corrupt("it is shorter than the checksum; or it was not written by h5neural");
+  if (bytes.size() < kChecksumEnd)
+    fail_corrupt("it is shorter than the checksum; or it was not written by h5neural");
   uint32_t stored;
   std::memcpy(&stored, bytes.data() + kChecksumAt, sizeof stored);
-  if (stored != checksum(bytes)) fail_corrupt("its checksum does not match; or it was not written by h5neural");
+  if (stored != checksum(bytes))
+    fail_corrupt("its checksum does not match; or it was not written by h5neural");
   ByteReader r(bytes);
-  if (r.get<uint8_t>() != kMagic[0] || r.get<uint8_t>() != kMagic[1]) fail_corrupt("it does not begin as a payload");
+  if (r.get<uint8_t>() != kMagic[0] || r.get<uint8_t>() != kMagic[1])
+    fail_corrupt("it does not begin as a payload");
   const auto version = r.get<uint8_t>();
   if (version != kPayloadVersion) {
     throw Failure(H5N_ERR_VERSION, "h5neural: the chunk has payload version " + std::to_string(version) +
@@ -77,7 +80,7 @@ Payload parse_payload(ByteSpan bytes) {
   p.type = flags & 15u;
   p.big_endian = flags & kBigEndian;
   p.extents.rank = r.get<uint8_t>();
-  if (p.kind > H5N_KIND_CONSTANT || p.mode > H5N_NRMSE || (p.type != H5N_FLOAT32 && p.type != H5N_FLOAT64) ||
+  if (p.kind > H5N_KIND_REPEATS || p.mode > H5N_NRMSE || (p.type != H5N_FLOAT32 && p.type != H5N_FLOAT64) ||
       p.extents.rank < 1 || p.extents.rank > H5N_MAX_RANK || (flags & 0x80) ||
       bool(flags & kHasAbsBound) != stores_abs_bound(p.mode)) {
     fail_corrupt("a field of its header is out of range");

@@ -1,5 +1,5 @@
-// header.h: the header and the sections of a payload, version 1. docs/format.md describes every byte. Knows nothing of
-// what the sections hold.
+// header.h: the header and the sections of a payload, version 1. docs/format.md describes every byte. Knows
+// nothing of what the sections hold.
 #pragma once
 #include "support/bytes.h"
 #include "support/extents.h"

@@ -1,6 +1,7 @@
-// specials.cc: see specials.h. Section: varint patterns | their bits | varint literals | their bits | varint outliers |
-// gaps and bits | classes (adaptive binary coder; absent where all points are regular). A row of classes is sent as a
-// copy of the row before it, or of the same row one slab before, or point by point in the context of its neighbours.
+// specials.cc: see specials.h. Section: varint patterns | their bits | varint literals | their bits | varint
+// outliers | gaps and bits | classes (adaptive binary coder; absent where all points are regular). A row of
+// classes is sent as a copy of the row before it, or of the same row one slab before, or point by point in
+// the context of its neighbours.
 #include "specials/specials.h"
 
 #include <algorithm>
@@ -56,7 +57,9 @@ class ClassCoder {
     uint8_t* here = map_.data() + r * rows_.length;
     const uint8_t* before = r > 0 ? here - rows_.length : nullptr;
     const uint8_t* slab = r >= rows_.slab && rows_.slab > 1 ? here - rows_.slab * rows_.length : nullptr;
-    const auto same = [&](const uint8_t* o) { return o != nullptr && std::equal(here, here + rows_.length, o); };
+    const auto same = [&](const uint8_t* o) {
+      return o != nullptr && std::equal(here, here + rows_.length, o);
+    };
     int mode = kPoints;
     if (slab != nullptr && coder_.bit(from_slab_[last_], same(slab))) {
       mode = kSlabBefore;
@@ -76,7 +79,8 @@ class ClassCoder {
       const uint8_t west = k > 0 ? here[k - 1] : 0, north = before ? before[k] : 0, up = slab ? slab[k] : 0;
       const uint8_t far_west = k > 1 ? here[k - 2] : 0;
       const uint8_t east = before && k + 1 < rows_.length ? before[k + 1] : 0;
-      const int context = (west != 0) | (north != 0) << 1 | (up != 0) << 2 | (far_west != 0) << 3 | (east != 0) << 4;
+      const int context =
+          (west != 0) | (north != 0) << 1 | (up != 0) << 2 | (far_west != 0) << 3 | (east != 0) << 4;
       if (!coder_.bit(special_[context], here[k] != 0)) {
         here[k] = 0;
         continue;
@@ -128,7 +132,8 @@ std::vector<uint64_t> get_list(ByteReader& r, uint64_t most, int element_bytes) 
 }  // namespace
 
 uint64_t Specials::count() const {
-  return static_cast<uint64_t>(std::count_if(classes.begin(), classes.end(), [](uint8_t c) { return c != 0; })) +
+  return static_cast<uint64_t>(
+             std::count_if(classes.begin(), classes.end(), [](uint8_t c) { return c != 0; })) +
          outliers.size();
 }
 
@@ -167,7 +172,8 @@ Specials read_specials(ByteSpan section, const Extents& extents, int element_byt
   uint64_t next = 0;
   for (uint64_t k = 0; k < outliers; ++k) {
     const uint64_t gap = r.varint();
-    if (gap >= extents.count() || next + gap >= extents.count()) fail_corrupt("an outlier lies outside the chunk");
+    if (gap >= extents.count() || next + gap >= extents.count())
+      fail_corrupt("an outlier lies outside the chunk");
     s.outliers.push_back({next + gap, get_bits(r, element_bytes)});
     next += gap + 1;
   }

@@ -1,6 +1,6 @@
-// specials.h: values that the lattice does not carry and that come back bit for bit: NaN, infinities, minus zero, fill
-// values and sentinels (a class for every point, known before the walk, which leaves these points out), and outliers
-// that the walk could not bring inside the bound (a list, applied last).
+// specials.h: values that the lattice does not carry and that come back bit for bit: NaN, infinities, minus
+// zero, fill values and sentinels (a class for every point, known before the walk, which leaves these points
+// out), and outliers that the walk could not bring inside the bound (a list, applied last).
 #pragma once
 #include <cstdint>
 #include <span>

@@ -1,4 +1,5 @@
-// bytes.h: little-endian bytes in and out. ByteReader throws fail_corrupt at the end of its input, never reads past it.
+// bytes.h: little-endian bytes in and out. ByteReader throws fail_corrupt at the end of its input, never
+// reads past it.
 #pragma once
 #include <bit>
 #include <cstdint>

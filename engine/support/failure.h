@@ -1,5 +1,5 @@
-// failure.h: how the engine reports what went wrong. A Failure carries a status of the C API and a sentence for the
-// user; it is thrown inside the engine only, and turned into a value at the C API (codec/api.cc).
+// failure.h: how the engine reports what went wrong. A Failure carries a status of the C API and a sentence
+// for the user; it is thrown inside the engine only, and turned into a value at the C API (codec/api.cc).
 #pragma once
 #include <cstdint>
 #include <stdexcept>
@@ -19,7 +19,8 @@ class Failure : public std::runtime_error {
 };
 
 [[noreturn]] inline void fail_corrupt(const std::string& what) {
-  throw Failure(H5N_ERR_CORRUPT, "h5neural: the chunk is damaged (" + what + "); restore the file from a copy");
+  throw Failure(H5N_ERR_CORRUPT,
+                "h5neural: the chunk is damaged (" + what + "); restore the file from a copy");
 }
 
 }  // namespace h5neural

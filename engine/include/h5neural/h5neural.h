@@ -1,7 +1,7 @@
 /* h5neural.h: the public C API of the engine: encode and decode one chunk, without HDF5.
  *
- * Thread safe: every function may be called from several threads at once. No function keeps a pointer that it was
- * given. All functions report failure by a status and a message that names the problem and the remedy.
+ * Thread safe: every function may be called from several threads at once. No function keeps a pointer that it
+ * was given. All functions report failure by a status and a message that names the problem and the remedy.
  */
 #ifndef H5NEURAL_H5NEURAL_H_
 #define H5NEURAL_H5NEURAL_H_
@@ -34,7 +34,7 @@ enum {
   H5N_ERR_VERSION = 4,     /* the payload comes from a newer h5neural */
   H5N_ERR_NO_MODEL = 5,    /* the payload names weights that were not found */
   H5N_ERR_MEMORY = 6,
-  H5N_ERR_INTERNAL = 7     /* a defect of ours */
+  H5N_ERR_INTERNAL = 7 /* a defect of ours */
 };
 
 /* Bound modes: what `bound` means. They are the numbers of cd_values[0]. */
@@ -56,16 +56,16 @@ enum { H5N_FLOAT32 = 1, H5N_FLOAT64 = 2 };
 
 /* What the writer of a chunk is told. Zero-initialise, then set what is known. */
 typedef struct h5n_params {
-  uint32_t mode;         /* H5N_LOSSLESS ... H5N_NRMSE */
-  double bound;          /* see the modes; finite and > 0 unless lossless */
-  uint64_t model;        /* first 64 bits (big endian) of a weights file's SHA-256, or H5N_MODEL_AUTO / _NONE */
-  uint32_t effort;       /* 0 (fast) to 9 (small) */
-  uint32_t type;         /* H5N_FLOAT32 or H5N_FLOAT64 */
-  uint32_t big_endian;   /* 1: the chunk's bytes are big endian */
-  uint32_t rank;         /* 1 to H5N_MAX_RANK */
+  uint32_t mode;       /* H5N_LOSSLESS ... H5N_NRMSE */
+  double bound;        /* see the modes; finite and > 0 unless lossless */
+  uint64_t model;      /* first 64 bits (big endian) of a weights file's SHA-256, or H5N_MODEL_AUTO / _NONE */
+  uint32_t effort;     /* 0 (fast) to 9 (small) */
+  uint32_t type;       /* H5N_FLOAT32 or H5N_FLOAT64 */
+  uint32_t big_endian; /* 1: the chunk's bytes are big endian */
+  uint32_t rank;       /* 1 to H5N_MAX_RANK */
   uint64_t dims[H5N_MAX_RANK]; /* extents, slowest axis first */
-  uint32_t has_fill;     /* 1: `fill` is the dataset's fill value and comes back bit for bit */
-  uint64_t fill;         /* its IEEE bits as a number (a float32's in the low half) */
+  uint32_t has_fill;           /* 1: `fill` is the dataset's fill value and comes back bit for bit */
+  uint64_t fill;               /* its IEEE bits as a number (a float32's in the low half) */
 } h5n_params;
 
 typedef struct h5n_error {
@@ -74,22 +74,28 @@ typedef struct h5n_error {
 } h5n_error;
 
 /* How the corrections of a payload were made. */
-enum { H5N_KIND_RAW = 0, H5N_KIND_LOSSLESS = 1, H5N_KIND_WALK = 2, H5N_KIND_CONSTANT = 3 };
+enum {
+  H5N_KIND_RAW = 0,      /* the chunk's bytes */
+  H5N_KIND_LOSSLESS = 1, /* the chunk's bytes, by zstd */
+  H5N_KIND_WALK = 2,     /* lattice points, predicted coarse to fine, by rANS */
+  H5N_KIND_CONSTANT = 3, /* one value */
+  H5N_KIND_REPEATS = 4   /* lattice points, differenced, by zstd */
+};
 
 /* What a payload says of itself, without decoding it. */
 typedef struct h5n_info {
-  uint32_t version;      /* payload version */
-  uint32_t kind;         /* H5N_KIND_* */
-  uint32_t mode;         /* as asked for by the writer */
-  double bound;          /* as asked for by the writer */
-  double abs_bound;      /* the absolute bound this chunk keeps (0 where the kind is exact, NaN for H5N_RATIO) */
+  uint32_t version; /* payload version */
+  uint32_t kind;    /* H5N_KIND_* */
+  uint32_t mode;    /* as asked for by the writer */
+  double bound;     /* as asked for by the writer */
+  double abs_bound; /* the absolute bound this chunk keeps (0 where the kind is exact, NaN for H5N_RATIO) */
   uint32_t type, big_endian, rank;
   uint64_t dims[H5N_MAX_RANK];
-  uint64_t raw_bytes;    /* decoded size */
-  uint64_t model;        /* 0: no model, else the first 64 bits of its SHA-256 */
-  char model_name[64];   /* empty where no model, or where its weights are not at hand */
+  uint64_t raw_bytes;  /* decoded size */
+  uint64_t model;      /* 0: no model, else the first 64 bits of its SHA-256 */
+  char model_name[64]; /* empty where no model, or where its weights are not at hand */
   uint64_t header_bytes, latents_bytes, corrections_bytes, specials_bytes; /* they add up to the payload */
-  uint64_t specials;     /* number of values stored literally (NaN, Inf, fill, outliers of the bound) */
+  uint64_t specials; /* number of values stored literally (NaN, Inf, fill, outliers of the bound) */
 } h5n_info;
 
 /* "0.1.0" */
@@ -110,24 +116,26 @@ H5N_API void h5n_free(void* payload);
 /* Reads the header and checks the checksum over every byte of the payload. */
 H5N_API int32_t h5n_inspect(const void* payload, size_t payload_bytes, h5n_info* info, h5n_error* error);
 
-/* Decodes into exactly `nbytes` bytes (h5n_info.raw_bytes), in the byte order that was given to the writer. */
-H5N_API int32_t h5n_decode(const void* payload, size_t payload_bytes, void* chunk, size_t nbytes, h5n_error* error);
+/* Decodes into exactly `nbytes` bytes (h5n_info.raw_bytes), in the byte order that was given to the writer.
+ */
+H5N_API int32_t h5n_decode(const void* payload, size_t payload_bytes, void* chunk, size_t nbytes,
+                           h5n_error* error);
 
 /* Backends that run integer programs. Index from 0; returns 0 past the last. */
 typedef struct h5n_backend {
-  const char* name;        /* "scalar", "simd", ... */
-  int32_t available;       /* 1: this machine can run it */
-  int32_t known_answer;    /* 1: it passed its known answer */
+  const char* name;     /* "scalar", "simd", ... */
+  int32_t available;    /* 1: this machine can run it */
+  int32_t known_answer; /* 1: it passed its known answer */
 } h5n_backend;
 H5N_API int32_t h5n_backend_get(uint32_t index, h5n_backend* backend);
 
 /* Weights that the search order finds now. Index from 0; returns 0 past the last. */
 typedef struct h5n_weights {
-  uint64_t hash;           /* first 64 bits of the SHA-256 */
-  char sha256[65];         /* all of it, in hexadecimal */
+  uint64_t hash;   /* first 64 bits of the SHA-256 */
+  char sha256[65]; /* all of it, in hexadecimal */
   char name[64], family[32];
-  char source[512];        /* "compiled in", or the path of the file */
-  char problem[256];       /* empty, or why it is refused */
+  char source[512];  /* "compiled in", or the path of the file */
+  char problem[256]; /* empty, or why it is refused */
 } h5n_weights;
 H5N_API int32_t h5n_weights_get(uint32_t index, h5n_weights* weights);
 
