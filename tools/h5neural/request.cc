@@ -98,25 +98,28 @@ void check_with_engine(h5n_params params) {
 
 }  // namespace
 
-void Request::declare_bound(CLI::App& app, bool required) {
-  auto* group = app.add_option_group("bound", "What is kept, for each chunk (one of these)");
+void Request::declare(CLI::App& app) {
+  auto* const group = app.add_option_group("bound", "What is kept, for each chunk (one of these)");
   group->add_option("--abs", abs_, "|x - x'| <= E, in the data's unit")->type_name("E");
   group->add_option("--rel", rel_, "|x - x'| <= E * (range of the chunk's values)")->type_name("E");
   group->add_option("--ratio", ratio_, "|x - x'| <= E * |x|, E below 1")->type_name("E");
   group->add_option("--psnr", psnr_, "PSNR of at least D decibels")->type_name("D");
   group->add_option("--nrmse", nrmse_, "root mean square error <= E * range")->type_name("E");
   group->add_flag("--lossless", lossless_, "every bit comes back");
-  group->require_option(required ? 1 : 0, 1);
-}
-
-void Request::declare(CLI::App& app) {
-  declare_bound(app, true);
+  group->require_option(1);
   app.add_option("--model", model_,
                  "Weights: auto, none, a name, 16 or more digits of the SHA-256, or the file")
       ->capture_default_str();
   app.add_option("--effort", effort_, "0 (fast) to 9 (small)")
       ->check(CLI::Range(0, 9))
       ->capture_default_str();
+}
+
+void Request::declare_for_training(CLI::App& app) {
+  auto* const group = app.add_option_group("bound", "The bound to learn for (one of these, or none)");
+  group->add_option("--abs", abs_, "absolute, in the data's unit")->type_name("E");
+  group->add_option("--rel", rel_, "relative to the range of a typical chunk")->type_name("E");
+  group->require_option(0, 1);
 }
 
 uint32_t Request::mode() const {

@@ -13,8 +13,8 @@ class Request {
  public:
   // Options: exactly one bound, a model, an effort.
   void declare(CLI::App& app);
-  // Options: one bound, which only training may leave out.
-  void declare_bound(CLI::App& app, bool required);
+  // Options of a training: an absolute or a relative bound, or none.
+  void declare_for_training(CLI::App& app);
 
   // After parsing.
   uint32_t mode() const;  // H5N_LOSSLESS ...
