@@ -229,7 +229,7 @@ class Encoder {
       model->decode(*latents, extents_, base);
       in.base = base;
       for (const Schedule& schedule : schedules)
-        offer_walk(s, lattice, in, schedule, target, {model.get(), *latents, {}});
+        offer_walk(s, lattice, in, schedule, target, {model.get(), *latents, Bytes{0}});
     }
   }
 
