@@ -39,13 +39,16 @@ class Encoder {
   }
 
   Bytes run() {
-    offer(exact_payload());
     if (params_.mode == H5N_PSNR || params_.mode == H5N_NRMSE) {
       search_l2();
     } else if (const auto s = lossy_setting()) {
       encode_with(*s);
     }
-    return std::move(best_);
+    // A payload that the reader does not bring back inside the bound would be a defect of ours: kept exactly
+    // instead.
+    if (!best_.empty() && !verified()) best_.clear();
+    Bytes exact = exact_payload();
+    return best_.empty() || exact.size() < best_.size() ? exact : std::move(best_);
   }
 
  private:
@@ -269,8 +272,8 @@ class Encoder {
     lattice.step_bits = 0;
     const std::vector<int32_t> points = filled(s, targets(s, lattice));
     if (repeated_share(points, extents_) < kWorthTrying) return;
-    finish_lattice(s, lattice, points, H5N_KIND_REPEATS,
-                   encode_repeats(points, extents_, static_cast<int>(params_.effort)), {});
+    const Bytes section = encode_repeats(points, extents_, static_cast<int>(params_.effort), bar());
+    if (!section.empty()) finish_lattice(s, lattice, points, H5N_KIND_REPEATS, section, {});
   }
 
   bool choose_lattice(const Setting& s, Lattice& lattice) const {
@@ -333,7 +336,7 @@ class Encoder {
   Bytes exact_payload() const {
     Payload p = blank(H5N_KIND_LOSSLESS, 0);
     p.values_hash = hash_values(native_);
-    const Bytes packed = pack_exact(native_, sizeof(T), static_cast<int>(params_.effort));
+    const Bytes packed = pack_exact(native_, sizeof(T), static_cast<int>(params_.effort), bar());
     p.corrections = packed;
     if (packed.size() >= native_.size()) {
       p.kind = H5N_KIND_RAW;
@@ -408,37 +411,49 @@ class Encoder {
   }
 
   size_t finish(Payload& p, const Setting& s, const std::vector<T>& decoded) {
+    if (rmse_limit_ >= 0) {
+      last_rmse_ = rmse(decoded);
+      if (last_rmse_ > rmse_limit_) return std::numeric_limits<size_t>::max();
+    }
     p.values_hash =
         hash_values({reinterpret_cast<const uint8_t*>(decoded.data()), decoded.size() * sizeof(T)});
     Bytes out = write_payload(p);
     const size_t size = out.size();
-    if (size < best_.size() && verified(out, s)) best_ = std::move(out);
+    if (size < bar()) {
+      best_ = std::move(out);
+      best_bound_ = s.bound;
+    }
     return size;
   }
 
-  // With the reader's own code and the reader's own arithmetic, value by value.
-  bool verified(const Bytes& payload, const Setting& s) {
-    std::vector<uint8_t> out(native_.size());
-    try {
-      Payload p = parse_payload(payload);
-      p.big_endian = false;
-      decode_payload(p, out);
-    } catch (const Failure&) {
-      return false;  // a defect of ours; the exact candidate stands
-    }
+  // Size that a candidate must come below.
+  size_t bar() const { return best_.empty() ? native_.size() : best_.size(); }
+
+  double rmse(const std::vector<T>& decoded) const {
     double squares = 0;
-    for (size_t k = 0; k < values_.size(); ++k) {
-      T y;
-      std::memcpy(&y, out.data() + k * sizeof y, sizeof y);
-      if (!within(values_[k], y, s.bound)) return false;
-      if (bits_of(values_[k]) != bits_of(y))
-        squares += (double(values_[k]) - double(y)) * (double(values_[k]) - double(y));
+    for (size_t k = 0; k < decoded.size(); ++k) {
+      if (bits_of(values_[k]) == bits_of(decoded[k])) continue;
+      const double e = double(values_[k]) - double(decoded[k]);
+      squares += e * e;
     }
-    last_rmse_ = std::sqrt(squares / double(std::max<size_t>(1, regular_)));
-    return rmse_limit_ < 0 || last_rmse_ <= rmse_limit_;
+    return std::sqrt(squares / double(std::max<size_t>(1, regular_)));
   }
 
-  void offer(Bytes payload) { best_ = std::move(payload); }
+  // The best payload with the reader's own code and the reader's own arithmetic, value by value.
+  bool verified() const {
+    std::vector<T> decoded(values_.size());
+    try {
+      Payload p = parse_payload(best_);
+      p.big_endian = false;
+      decode_payload(p, {reinterpret_cast<uint8_t*>(decoded.data()), native_.size()});
+    } catch (const Failure&) {
+      return false;
+    }
+    for (size_t k = 0; k < values_.size(); ++k) {
+      if (!within(values_[k], decoded[k], best_bound_)) return false;
+    }
+    return rmse_limit_ < 0 || rmse(decoded) <= rmse_limit_;
+  }
 
   // ---- L2 modes
   // -----------------------------------------------------------------------------------------------
@@ -475,7 +490,8 @@ class Encoder {
   size_t regular_ = 1;      // number of regular values
   double rmse_limit_ = -1;  // L2 modes only
   double last_rmse_ = 0;
-  Bytes best_;
+  Bytes best_;             // the smallest candidate so far
+  double best_bound_ = 0;  // its pointwise bound
 };
 
 }  // namespace

@@ -56,21 +56,28 @@ Bytes compress(ByteSpan bytes, Form form, int level) {
 
 }  // namespace
 
-Bytes pack_exact(ByteSpan raw, size_t size, int effort) {
-  const int level = 1 + 2 * std::clamp(effort, 0, 9);
-  Bytes best = compress(raw, kPlain, level);
-  const auto offer = [&](Bytes candidate) {
-    if (candidate.size() < best.size()) best = std::move(candidate);
+Bytes pack_exact(ByteSpan raw, size_t size, int effort, size_t bar) {
+  constexpr int kQuickLevel = 1;
+  constexpr double kMostGain = 1.6;  // of full effort over the quick one
+  Bytes source(raw.begin(), raw.end());
+  Bytes best = compress(source, kPlain, kQuickLevel);
+  const auto offer = [&](Bytes bytes, Form form) {
+    Bytes candidate = compress(bytes, form, kQuickLevel);
+    if (candidate.size() >= best.size()) return;
+    best = std::move(candidate);
+    source = std::move(bytes);
   };
-  offer(compress(shuffle(raw, size), kShuffled, level));
+  offer(shuffle(raw, size), kShuffled);
   Bytes d(raw.begin(), raw.end());
   if (size == 4) {
     difference<uint32_t>(d);
   } else {
     difference<uint64_t>(d);
   }
-  offer(compress(shuffle(d, size), kDifferenced, level));
-  return best;
+  offer(shuffle(d, size), kDifferenced);
+  if (effort == 0 || double(best.size()) > kMostGain * double(bar)) return best;
+  Bytes thorough = compress(source, static_cast<Form>(best[0]), 1 + 2 * std::clamp(effort, 0, 9));
+  return thorough.size() < best.size() ? thorough : best;
 }
 
 void unpack_exact(ByteSpan section, size_t size, std::span<uint8_t> out) {

@@ -57,24 +57,37 @@ double repeated_share(std::span<const int32_t> points, const Extents& e) {
   return best;
 }
 
-Bytes encode_repeats(std::span<const int32_t> points, const Extents& e, int effort) {
-  const int level = effort >= 5 ? 19 : 3 + 2 * effort;
-  Bytes best;
+namespace {
+
+Bytes compress(const Bytes& plain, uint8_t form, int level) {
+  Bytes out(1 + ZSTD_compressBound(plain.size()));
+  const size_t n = ZSTD_compress(out.data() + 1, out.size() - 1, plain.data(), plain.size(), level);
+  if (ZSTD_isError(n))
+    throw Failure(H5N_ERR_MEMORY, "h5neural: zstd could not compress the chunk; use smaller chunks");
+  out.resize(1 + n);
+  out[0] = form;
+  return out;
+}
+
+}  // namespace
+
+Bytes encode_repeats(std::span<const int32_t> points, const Extents& e, int effort, size_t bar) {
+  constexpr int kQuickLevel = 3;
+  constexpr double kMostGain = 1.6;  // of full effort over the quick one
+  const int level = effort >= 5 ? 19 : kQuickLevel + 2 * effort;
+  Bytes best, source;
   for (int f = 0; f < kForms; ++f) {
     const auto from = static_cast<From>(f);
     const size_t back = jump(from, e);
     const bool wide = !narrow(points, from, back);
-    const Bytes plain =
-        wide ? difference<int32_t>(points, from, back) : difference<int16_t>(points, from, back);
-    Bytes out(1 + ZSTD_compressBound(plain.size()));
-    const size_t n = ZSTD_compress(out.data() + 1, out.size() - 1, plain.data(), plain.size(), level);
-    if (ZSTD_isError(n))
-      throw Failure(H5N_ERR_MEMORY, "h5neural: zstd could not compress the chunk; use smaller chunks");
-    out.resize(1 + n);
-    out[0] = static_cast<uint8_t>(f | (wide ? kWide : 0));
-    if (best.empty() || out.size() < best.size()) best = std::move(out);
+    Bytes plain = wide ? difference<int32_t>(points, from, back) : difference<int16_t>(points, from, back);
+    Bytes out = compress(plain, static_cast<uint8_t>(f | (wide ? kWide : 0)), kQuickLevel);
+    if (!best.empty() && out.size() >= best.size()) continue;
+    best = std::move(out);
+    source = std::move(plain);
   }
-  return best;
+  if (double(best.size()) > kMostGain * double(bar)) return {};
+  return compress(source, best[0], level);
 }
 
 void decode_repeats(ByteSpan section, const Extents& e, std::span<int32_t> points) {
