@@ -131,10 +131,11 @@ struct Best {
 
 Best best_kriging(const LevelState& level, const CosetState& c, const Problem& p) {
   Best best{1e300, {}, {}};
+  const Kriging system(c.stencil, level.level.weight);
   for (int exponent = 0; exponent < kExponents; ++exponent) {
     for (int nugget = 0; nugget < kNuggets; ++nugget) {
       std::vector<double> e = p.y;
-      subtract(p, scaled(kriging(c.stencil, level.level.weight, exponent, nugget), kCoefficientBits), e);
+      subtract(p, scaled(system.solve(exponent, nugget), kCoefficientBits), e);
       const double bits = total_bits(e);
       if (bits < best.bits) {
         best.bits = bits;

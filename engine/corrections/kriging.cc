@@ -25,10 +25,8 @@ uint64_t integer_sqrt(uint64_t x) {
   return r;
 }
 
-// Generalised covariance of squared distance x (units of 1/256), units of 2^-24: -h^e below 2, +h^e above.
-int64_t covariance(int64_t x, int exponent) {
-  const auto h = static_cast<int64_t>(integer_sqrt(static_cast<uint64_t>(x) << 40));
-  const auto root = static_cast<int64_t>(integer_sqrt(static_cast<uint64_t>(h) << 24));
+// Generalised covariance of a distance h (root: its square root), units of 2^-24: -h^e below 2, +h^e above.
+int64_t covariance(int64_t h, int64_t root, int exponent) {
   const auto h2 = multiply(h, h, 24);
   switch (exponent) {
     case 0:
@@ -54,7 +52,7 @@ Index4 plus(const Index4& a, const Index4& b, int sign) {
 
 // Symmetric positive definite solve by L D L^T, no pivoting. Returns false where a pivot is too small to
 // trust.
-bool solve(std::vector<int64_t>& m, std::vector<int64_t>& g, int n) {
+bool solve_system(std::vector<int64_t>& m, std::vector<int64_t>& g, int n) {
   constexpr int64_t kLeastPivot = int64_t{1} << (kFraction - 26);
   for (int k = 0; k < n; ++k) {
     const int64_t pivot = m[k * n + k];
@@ -75,41 +73,76 @@ bool solve(std::vector<int64_t>& m, std::vector<int64_t>& g, int n) {
 
 }  // namespace
 
-std::vector<int32_t> kriging(const Stencil& s, const std::array<uint8_t, kAxes>& weight, int exponent,
-                             int nugget) {
-  const int pairs = static_cast<int>(std::min<size_t>(s.offset.size(), kKrigingPairs));
-  const int n = pairs - 1;
+Kriging::Kriging(const Stencil& s, const std::array<uint8_t, kAxes>& weight)
+    : pairs_(static_cast<int>(std::min<size_t>(s.offset.size(), kKrigingPairs))) {
+  const auto square = [&](const Index4& d) { return weighted_square(d, weight); };
+  std::vector<int64_t> all;
+  for (int i = 0; i < pairs_; ++i) {
+    all.push_back(square(s.offset[i]));
+    for (int j = 0; j <= i; ++j) {
+      for (const int sign : {-1, 1}) all.push_back(square(plus(s.offset[i], s.offset[j], sign)));
+    }
+  }
+  std::sort(all.begin(), all.end());
+  all.erase(std::unique(all.begin(), all.end()), all.end());
+  for (const int64_t x : all) {
+    const auto h = static_cast<int64_t>(integer_sqrt(static_cast<uint64_t>(x) << 40));
+    distances_.push_back({x, h, static_cast<int64_t>(integer_sqrt(static_cast<uint64_t>(h) << 24))});
+  }
+  apart_.resize(size_t(pairs_) * pairs_);
+  mirrored_ = apart_;
+  for (int i = 0; i < pairs_; ++i) {
+    centre_.push_back(find(square(s.offset[i])));
+    for (int j = 0; j <= i; ++j) {
+      apart_[i * pairs_ + j] = apart_[j * pairs_ + i] = find(square(plus(s.offset[i], s.offset[j], -1)));
+      mirrored_[i * pairs_ + j] = mirrored_[j * pairs_ + i] = find(square(plus(s.offset[i], s.offset[j], 1)));
+    }
+  }
+}
+
+size_t Kriging::find(int64_t square) const {
+  const auto at = std::lower_bound(distances_.begin(), distances_.end(), square,
+                                   [](const Distance& d, int64_t x) { return d.square < x; });
+  return static_cast<size_t>(at - distances_.begin());
+}
+
+std::vector<int32_t> Kriging::solve(int exponent, int nugget) const {
+  const int n = pairs_ - 1;
   if (n <= 0) return {};
   // Nugget: a share of the variogram at distance 1, on every value by itself.
   static constexpr int64_t kNugget[kNuggets] = {0, 1 << 20, 1 << 22, 1 << 24};
-  const auto cov = [&](const Index4& d) { return covariance(weighted_square(d, weight), exponent); };
-  std::vector<int64_t> a(pairs * pairs), k(pairs);  // a: <S[i], S[j]>, k: <S[i], v>
-  for (int i = 0; i < pairs; ++i) {
-    k[i] = 2 * cov(s.offset[i]);
-    for (int j = 0; j <= i; ++j) {
-      a[i * pairs + j] =
-          2 * (cov(plus(s.offset[i], s.offset[j], -1)) + cov(plus(s.offset[i], s.offset[j], 1)));
-      if (i == j) a[i * pairs + j] += 2 * kNugget[nugget];
-      a[j * pairs + i] = a[i * pairs + j];
+  std::vector<int64_t> cov;
+  for (const Distance& d : distances_) cov.push_back(covariance(d.h, d.root, exponent));
+  std::vector<int64_t> a(size_t(pairs_) * pairs_), k(pairs_);  // a: <S[i], S[j]>, k: <S[i], v>
+  for (int i = 0; i < pairs_; ++i) {
+    k[i] = 2 * cov[centre_[i]];
+    for (int j = 0; j < pairs_; ++j) {
+      a[i * pairs_ + j] = 2 * (cov[apart_[i * pairs_ + j]] + cov[mirrored_[i * pairs_ + j]]);
+      if (i == j) a[i * pairs_ + j] += 2 * kNugget[nugget];
     }
   }
-  std::vector<int64_t> m(n * n), g(n);
+  std::vector<int64_t> m(size_t(n) * n), g(n);
   int64_t largest = 1;
   for (int i = 0; i < n; ++i) {
     for (int j = 0; j < n; ++j)
-      m[i * n + j] = a[(i + 1) * pairs + j + 1] - a[(i + 1) * pairs] - a[j + 1] + a[0];
-    g[i] = k[i + 1] - k[0] - (a[(i + 1) * pairs] - a[0]) / 2;
+      m[i * n + j] = a[(i + 1) * pairs_ + j + 1] - a[(i + 1) * pairs_] - a[j + 1] + a[0];
+    g[i] = k[i + 1] - k[0] - (a[(i + 1) * pairs_] - a[0]) / 2;
     largest = std::max({largest, m[i * n + i], g[i], -g[i]});
   }
   for (int64_t& v : m) v = static_cast<int64_t>((int128{v} << kFraction) / largest);
   for (int64_t& v : g) v = static_cast<int64_t>((int128{v} << kFraction) / largest);
   std::vector<int32_t> c(n, 0);
-  if (!solve(m, g, n)) return c;
+  if (!solve_system(m, g, n)) return c;
   constexpr int64_t kLimit = int64_t{4} << kCoefficientBits;
   for (int i = 0; i < n; ++i) {
     c[i] = static_cast<int32_t>(std::clamp<int64_t>(g[i] >> (kFraction - kCoefficientBits), -kLimit, kLimit));
   }
   return c;
+}
+
+std::vector<int32_t> kriging(const Stencil& s, const std::array<uint8_t, kAxes>& weight, int exponent,
+                             int nugget) {
+  return Kriging(s, weight).solve(exponent, nugget);
 }
 
 }  // namespace h5neural

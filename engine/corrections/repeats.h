@@ -13,8 +13,8 @@ namespace h5neural {
 // worth trying.
 double repeated_share(std::span<const int32_t> points, const Extents& extents);
 
-// Section: u8 form | zstd frame of little-endian int16 or int32. The smallest of the forms, found at a low effort; coded
-// at full effort only where that may come below `bar` bytes, else empty.
+// Section: u8 form | zstd frame of little-endian int16 or int32. The smallest of the forms, found at a low
+// effort; coded at full effort only where that may come below `bar` bytes, else empty.
 Bytes encode_repeats(std::span<const int32_t> points, const Extents& extents, int effort, size_t bar);
 void decode_repeats(ByteSpan section, const Extents& extents, std::span<int32_t> points);
 
