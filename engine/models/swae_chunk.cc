@@ -290,33 +290,29 @@ class ChunkEncoder {
       : m_(model), field_(field), bin_(bin) {}
 
   std::optional<Bytes> run() {
-    for (const bool with_offset : {false, true}) {
-      if (!set_scale(with_offset)) continue;
-      if (!find_coefficients()) continue;
-      search();
-    }
+    if (!set_scale() || !find_coefficients()) return std::nullopt;
+    search();
     if (best_section_.empty()) return std::nullopt;
     return best_section_;
   }
 
  private:
   // scale and offset by least squares, apart from what the modes can say.
-  bool set_scale(bool with_offset) {
+  bool set_scale() {
     const auto& f = m_.fit();
     double a = 0, b = 0;
     for (size_t p = 0; p < field_.size(); ++p) {
       a += static_cast<double>(field_[p]) * f.mean_rest[p];
       b += static_cast<double>(field_[p]) * f.one_rest[p];
     }
-    double scale = a / f.mean_mean, offset = 0;
-    if (with_offset) {
-      const double det = f.mean_mean * f.one_one - f.mean_one * f.mean_one;
-      scale = (a * f.one_one - b * f.mean_one) / det;
-      offset = (b * f.mean_mean - a * f.mean_one) / det;
-      // Not worth sending: what it changes stays far inside a bin.
-      if (!(std::fabs(offset) >= bin_ / 8.0) || std::fabs(offset) > static_cast<double>(kMaxLattice) / 2)
-        return false;
+    const double det = f.mean_mean * f.one_one - f.mean_one * f.mean_one;
+    double scale = (a * f.one_one - b * f.mean_one) / det;
+    double offset = (b * f.mean_mean - a * f.mean_one) / det;
+    if (!(std::fabs(offset) >= bin_ / 8.0)) {  // not worth sending: what it changes stays far inside a bin
+      scale = a / f.mean_mean;
+      offset = 0;
     }
+    if (std::fabs(offset) > static_cast<double>(kMaxLattice) / 2) return false;
     if (!(scale > 0)) return false;
     const int exponent = std::ilogb(scale);  // mantissa in [2^13, 2^14)
     l_ = Latents{};
@@ -524,7 +520,7 @@ class ChunkEncoder {
     Bytes section = m_.write(l);
     std::vector<int32_t> base(field_.size());
     SwaeChunk::base_of(l, h5neural::run(m_.field_, m_.coefficients_of(l), 1)[0], base);
-    const double cost = 8.0 * static_cast<double>(section.size()) + residual_cost(field_, base, bin_);
+    const double cost = 8.0 * static_cast<double>(section.size()) + residual_entropy(field_, base, bin_);
     if (cost < best_cost_) {
       best_cost_ = cost;
       best_section_ = std::move(section);
