@@ -9,6 +9,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
+#include <functional>
 
 #include "cd_values.h"
 #include "h5neural/h5neural.h"
@@ -60,30 +61,50 @@ std::optional<uint64_t> hash_of_digits(const std::string& text) {
   return std::strtoull(text.substr(0, 16).c_str(), nullptr, 16);
 }
 
+// The weights of the search order that `wanted` accepts.
+std::optional<h5n_weights> find_weights(const std::function<bool(const h5n_weights&)>& wanted) {
+  h5n_weights weights{};
+  for (uint32_t i = 0; h5n_weights_get(i, &weights) != 0; ++i) {
+    if (wanted(weights)) return weights;
+  }
+  return std::nullopt;
+}
+
+// The weights of a file. One that lies outside of the search order is put into ours, so that the engine reads
+// and checks it like any other; who writes or reads with it must do the same.
+std::optional<h5n_weights> find_weights_file(const std::string& path) {
+  const auto same = [&path](const h5n_weights& w) {
+    std::error_code none;
+    return fs::equivalent(w.source, path, none);
+  };
+  if (auto found = find_weights(same)) return found;
+  const char* const others = std::getenv("H5NEURAL_WEIGHTS_PATH");
+  const std::string absolute = fs::absolute(path).string();
+  setenv("H5NEURAL_WEIGHTS_PATH", (absolute + (others != nullptr ? std::string(":") + others : "")).c_str(),
+         1);
+  fmt::print(stderr, "writers and readers must find these weights: export H5NEURAL_WEIGHTS_PATH={}{}\n",
+             absolute, others != nullptr ? ":$H5NEURAL_WEIGHTS_PATH" : "");
+  return find_weights(same);
+}
+
 // The weights called `name`, or those of the file `name`.
 uint64_t hash_of_weights(const std::string& name) {
   std::error_code none;
-  const bool is_file = fs::is_regular_file(name, none);
-  if (is_file) {
-    // The engine reads and checks the file like any other that it is told to look at.
-    const char* const others = std::getenv("H5NEURAL_WEIGHTS_PATH");
-    const std::string path =
-        fs::absolute(name).string() + (others != nullptr ? std::string(":") + others : "");
-    setenv("H5NEURAL_WEIGHTS_PATH", path.c_str(), 1);
-  }
-  h5n_weights weights{};
   std::string known;
-  for (uint32_t i = 0; h5n_weights_get(i, &weights) != 0; ++i) {
-    const bool same = is_file ? fs::equivalent(weights.source, name, none) : name == weights.name;
-    if (same && weights.problem[0] != '\0') fail("the weights {} are refused: {}", name, weights.problem);
-    if (same) return weights.hash;
-    known += (known.empty() ? "" : ", ") + std::string(weights.name);
+  const auto found =
+      fs::is_regular_file(name, none) ? find_weights_file(name) : find_weights([&](const h5n_weights& w) {
+        known += std::string(" ") + w.name;
+        return name == w.name;
+      });
+  if (!found) {
+    fail(
+        "no weights are called {}; give auto, none, a name (installed are:{}), 16 or more digits of their "
+        "SHA-256, or "
+        "their file",
+        name, known.empty() ? " none" : known);
   }
-  fail(
-      "no weights are called {}; give auto, none, a name ({}), 16 or more digits of their SHA-256, or their "
-      "file "
-      "(.safetensors)",
-      name, known.empty() ? "none are installed" : known);
+  if (found->problem[0] != '\0') fail("the weights {} are refused: {}", name, found->problem);
+  return found->hash;
 }
 
 // The engine has the last word on what it serves. Weights that are not on this machine are no obstacle here.

@@ -53,10 +53,7 @@ Size size_for(uint64_t samples, uint64_t latents) {
 // The bound asked for, relative to the range of a typical chunk; 0 when none was.
 double relative_bound(const Request& request, const TrainingData& data) {
   if (request.mode() == H5N_LOSSLESS) return 0;
-  const double bound = request.mode() == H5N_ABS ? request.bound() / data.median_range : request.bound();
-  if (!(bound > 0) || !std::isfinite(bound))
-    fail("the bound {} is not served; give a number above 0", request.bound());
-  return bound;
+  return request.mode() == H5N_ABS ? request.bound() / data.median_range : request.bound();
 }
 
 // The value range for the worker, in its samples' unit. Its bounds are relative to it: for a bound outside of
@@ -150,6 +147,10 @@ int run(const Options& given) {
   if (o.name.empty()) o.name = fs::path(o.out).stem().string();
   const std::string checkpoint = o.out + ".checkpoint", samples = o.out + ".samples";
   check_checkpoint(o, checkpoint);
+  const double bound = o.request.bound();
+  if (o.request.mode() != H5N_LOSSLESS && !(bound > 0 && std::isfinite(bound))) {
+    fail("the bound {} is not served; give a number above 0", bound);
+  }
 
   const std::string variable = "x";
   const TrainingData data = write_training_data(o.targets, parse_extents(o.chunk), variable, samples);
@@ -179,7 +180,7 @@ Command add_train(CLI::App& app) {
   auto* const sub =
       app.add_subcommand("train", "Train weights on chunks of your data (needs h5neural-worker)");
   auto o = std::make_shared<Options>();
-  sub->add_option("DATA", o->targets, "FILE:/dataset, or FILE for all its datasets")->required();
+  sub->add_option("DATA", o->targets, "FILE:/dataset, one or more")->required();
   o->request.declare_for_training(*sub);
   sub->add_option("-o,--out", o->out, "Weights file to write, NAME.safetensors; its card goes beside it")
       ->required();

@@ -58,9 +58,10 @@ Extents sample_shape(const Source& s) {
   return shape;
 }
 
-Source open_source(const Target& target, const std::string& path, const Extents& shape) {
+Source open_source(const Target& target, const Extents& shape) {
+  const std::string& path = target.dataset;
   Source s{open_file(target.file), {}, shape};
-  s.dataset = open_dataset(s.file, path);
+  s.dataset = open_dataset(s.file, list_datasets(s.file, target).front());
   const Dataset& d = s.dataset;
   if (d.element == Element::kOther) {
     fail("{}:{} holds {}; models learn from float32 and float64", target.file, path, d.type_text);

@@ -18,7 +18,7 @@ struct TrainingData {
   double median_range = 0;  // of the samples, in the data's unit
 };
 
-// The chunks of the targets (FILE:/dataset; all datasets of a FILE) as float32 array `variable` of shape
+// The chunks of the targets (FILE:/dataset) as float32 array `variable` of shape
 // [count, Z, Y, X]. `shape` replaces the datasets' own chunks where it is not empty. Reads every dataset
 // twice and holds one chunk in memory. The same arguments give the same bytes. Throws ToolError.
 TrainingData write_training_data(const std::vector<std::string>& targets, const Extents& shape,
