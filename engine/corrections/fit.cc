@@ -31,6 +31,7 @@ double bits_of(double e) { return std::log2(1 + std::abs(e) * 1.8); }
 // Samples of the linear problem y ~ sum of c[j] x[j]: x[j] = S[j] - S0, y = v - S0 / 2, in bins.
 struct Problem {
   int rows = 0, columns = 0;
+  int precision = 0;  // of coefficients that the spread of x asks for; sizes are compared at it
   std::vector<double> x, y;
 };
 
@@ -54,6 +55,10 @@ Problem make_problem(const LevelState& level, const CosetState& c, std::span<con
       p.x.push_back((double(v[offset[j]]) + v[-offset[j]] - nearest) * unit);
     p.y.push_back((target[k] - nearest / 2) * unit);
   }
+  double squares = 0;
+  for (const double v : p.x) squares += v * v;
+  const double bits = 4 + std::log2(1e-3 + std::sqrt(squares / double(std::max<size_t>(1, p.x.size()))));
+  while (p.precision + 1 < kFitPrecisions && kFitBits[p.precision] < bits) ++p.precision;
   return p;
 }
 
@@ -154,26 +159,42 @@ double side_bits(const std::vector<int32_t>& d) {
   return s;
 }
 
-// Tries the quantisations of one solution; `scale`: bits of the sample times this are bits of the coset.
-void try_precisions(const Problem& p, const std::vector<double>& solution, int size, double scale,
-                    double& best_cost, const Best& base, PredictorChoice& best) {
-  for (int precision = 0; precision < kFitPrecisions; ++precision) {
-    PredictorChoice choice = base.choice;
-    choice.fitted = true;
-    choice.size = size;
-    choice.precision = precision;
-    const int32_t limit = 4 << kFitBits[precision];
-    for (const double v : solution) {
-      const double q = std::clamp(std::ldexp(v, kFitBits[precision]), -double(limit), double(limit));
-      choice.difference.push_back(static_cast<int32_t>(std::lround(q)));
-    }
-    std::vector<double> e = base.residual;
-    subtract(p, scaled(choice.difference, kFitBits[precision]), e);
-    const double cost = total_bits(e) * scale + side_bits(choice.difference) + 4;
-    if (cost < best_cost) {
-      best_cost = cost;
-      best = std::move(choice);
-    }
+// What a fit has found so far.
+struct Fit {
+  double cost;
+  PredictorChoice choice;
+  std::vector<double> solution;  // before it was quantised
+};
+
+// Quantises one solution; `scale`: bits of the sample times this are bits of the coset.
+void try_precision(const Problem& p, const std::vector<double>& solution, int size, int precision,
+                   double scale, const Best& base, Fit& best) {
+  PredictorChoice choice = base.choice;
+  choice.fitted = true;
+  choice.size = size;
+  choice.precision = precision;
+  const int32_t limit = 4 << kFitBits[precision];
+  for (const double v : solution) {
+    const double q = std::clamp(std::ldexp(v, kFitBits[precision]), -double(limit), double(limit));
+    choice.difference.push_back(static_cast<int32_t>(std::lround(q)));
+  }
+  std::vector<double> e = base.residual;
+  subtract(p, scaled(choice.difference, kFitBits[precision]), e);
+  const double cost = total_bits(e) * scale + side_bits(choice.difference) + 4;
+  if (cost < best.cost) best = {cost, std::move(choice), solution};
+}
+
+// Solutions of all sizes up to `columns` unknowns. `start`: the difference that the normal equations are
+// about.
+void try_sizes(const Problem& p, const Normal& normal, int columns, const std::vector<double>& start,
+               double scale, const Best& base, Fit& best) {
+  for (int size = 0; size < kFitSizes; ++size) {
+    const int m = std::min(p.columns, kFitPairs[size] - 1);
+    if (m > columns || (size > 0 && m <= kFitPairs[size - 1] - 1)) break;
+    std::vector<double> s = normal.solve(m, 1e-6 * normal.a[0] + 1e-9);
+    if (s.empty()) break;
+    for (size_t j = 0; j < s.size() && j < start.size(); ++j) s[j] += start[j];
+    try_precision(p, s, size, p.precision, scale, base, best);
   }
 }
 
@@ -181,39 +202,29 @@ void try_precisions(const Problem& p, const std::vector<double>& solution, int s
 
 PredictorChoice fit_predictor(const LevelState& level, const CosetState& c, std::span<const double> target,
                               int step_bits) {
-  const std::vector<int64_t> chosen = pick(c, 5000);
+  const std::vector<int64_t> chosen = pick(c, 4000);
   if (chosen.empty()) return {};
   const Problem p = make_problem(level, c, target, chosen, step_bits);
   if (p.columns == 0) return {};
   const Best base = best_kriging(level, c, p);
-  PredictorChoice best = base.choice;
   const double scale = double(c.points) / double(p.rows);
-  double best_cost = base.bits * scale;
+  Fit best{base.bits * scale, base.choice, {}};
+  int columns = std::min(p.columns, p.rows / 6);
+  if (columns < 3) return best.choice;
+  try_sizes(p, Normal(p, base.residual, columns), columns, {}, scale, base, best);
+  if (!best.choice.fitted) return best.choice;
+  // Once more, weighed by the residuals of the first fit, and no larger than it.
+  columns = static_cast<int>(best.choice.difference.size());
+  const std::vector<double> start = scaled(best.choice.difference, kFitBits[best.choice.precision]);
   std::vector<double> e = base.residual;
-  for (int round = 0; round < 2; ++round) {
-    const int columns = std::min(p.columns, p.rows / 6);
-    if (columns < 3) break;
-    const Normal normal(p, round == 0 ? base.residual : e, columns);
-    // The second round keeps the weights of the first solution but still solves for the whole difference.
-    std::vector<double> longest;
-    for (int size = 0; size < kFitSizes; ++size) {
-      const int m = std::min(columns, kFitPairs[size] - 1);
-      if (m < std::min(p.columns, kFitPairs[size] - 1)) break;
-      if (size > 0 && m <= kFitPairs[size - 1] - 1) break;
-      std::vector<double> s = normal.solve(m, 1e-6 * normal.a[0] + 1e-9);
-      if (s.empty()) break;
-      if (round == 1) {
-        for (int j = 0; j < m && j < static_cast<int>(best.difference.size()); ++j) {
-          s[j] += std::ldexp(double(best.difference[j]), -kFitBits[best.precision]);
-        }
-      }
-      try_precisions(p, s, size, scale, best_cost, base, best);
-    }
-    if (!best.fitted) break;
-    e = base.residual;
-    subtract(p, scaled(best.difference, kFitBits[best.precision]), e);
+  subtract(p, start, e);
+  try_sizes(p, Normal(p, e, columns), columns, start, scale, base, best);
+  const std::vector<double> solution = best.solution;
+  const int size = best.choice.size;
+  for (int precision = 0; precision < kFitPrecisions; ++precision) {
+    try_precision(p, solution, size, precision, scale, base, best);
   }
-  return best;
+  return best.choice;
 }
 
 ContextWeights fit_weights(const LevelState& level, const CosetState& c, std::span<const double> target,
