@@ -5,6 +5,7 @@
 #include <string>
 
 #include "support/failure.h"
+#include "weights/weights.h"
 
 namespace h5neural {
 namespace {
@@ -34,6 +35,9 @@ void check_params(const h5n_params& p) {
     if (p.dims[a] == 0 || p.dims[a] > UINT32_MAX || (bytes *= p.dims[a]) > UINT32_MAX) {
       refuse(H5N_ERR_ARGUMENT, "a chunk must hold 1 value to 4 GiB; choose other chunk extents");
     }
+  }
+    if (p.model != H5N_MODEL_AUTO && p.model != H5N_MODEL_NONE) {
+    find_model(p.model);  // throws with its hash and the places searched: better now than at the first chunk
   }
   if (p.mode == H5N_LOSSLESS) return;
   if (!std::isfinite(p.bound) || p.bound <= 0) {
