@@ -94,8 +94,9 @@ def test_a_flipped_bit_names_the_checksum_in_every_library(hdf5, tmp_path):
 def test_a_chunk_of_another_dataset(tmp_path):
     path = tmp_path / "a.h5"
     with h5py.File(path, "w") as f:
-        a = f.create_dataset("a", data=fields.wave((10, 10)), chunks=(10, 10), compression=ID, compression_opts=(1, 1, 3))
-        b = f.create_dataset("b", data=fields.wave((10, 11)), chunks=(10, 11), compression=ID, compression_opts=(1, 1, 3))
+        a, b = (f.create_dataset(name, data=fields.wave(shape), chunks=shape, compression=ID,
+                                 compression_opts=(1, 1, 3))
+                for name, shape in (("a", (10, 10)), ("b", (10, 11))))
         f.flush()
         b.id.write_direct_chunk((0, 0), a.id.read_direct_chunk((0, 0))[1])
     with h5py.File(path) as f, pytest.raises(OSError, match="belongs to another dataset"):
@@ -109,8 +110,8 @@ def test_calls_with_values_that_are_no_schema_of_ours(capfd):
     data = values.tobytes()
     assert plugin.call(data, good) is not None
     assert plugin.call(data, good, spare=1000) == plugin.call(data, good), "the length is nbytes, not the buffer's size"
-    for words in ((), good[:3], good[:6], good[:8], (*good[:7], 6, 8), (*good[:7], 0, 7), (*good[:6], good[6] + 1, 6, 7),
-                  (*good[:7], 2**32 - 1, 2**32 - 1), (1, 0, 3, *good[3:])):
+    for words in ((), good[:3], good[:6], good[:8], (*good[:7], 6, 8), (*good[:7], 0, 7),
+                  (*good[:6], good[6] + 1, 6, 7), (*good[:7], 2**32 - 1, 2**32 - 1), (1, 0, 3, *good[3:])):
         assert plugin.call(data, words) is None
     assert plugin.call(data[:-4], good) is None
     assert plugin.call(b"", good) is None
