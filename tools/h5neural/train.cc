@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <cstdlib>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -160,6 +161,7 @@ int run(const Options& given) {
     fs::remove(samples);
     fail("{} samples are too few to learn from; give at least {} chunks", data.count, kFewestSamples);
   }
+  setenv("OMP_WAIT_POLICY", "PASSIVE", 0);  // threads that spin at barriers slow a shared machine down
   const Finished done = run_program(worker, worker_arguments(o, data, samples, variable), false);
   if (done.status != 0) {
     fail(

@@ -82,11 +82,12 @@ std::vector<Source> open_sources(const std::vector<std::string>& targets, const 
   std::vector<Source> sources;
   for (const std::string& text : targets) {
     const Target target = parse_target(text);
-    const Handle file = open_file(target.file);
-    for (const std::string& path : list_datasets(file, target))
-      sources.push_back(open_source(target, path, shape));
+    if (target.dataset.empty()) {
+      fail("{}: say which dataset to learn from, as {}:/dataset; `h5neural info {}` lists them", text, text,
+           text);
+    }
+    sources.push_back(open_source(target, shape));
   }
-  if (sources.empty()) fail("the files hold no dataset to learn from");
   const Extents first = sample_shape(sources[0]);
   for (const Source& s : sources) {
     if (sample_shape(s) == first) continue;
