@@ -21,18 +21,34 @@ def stored(tmp_path):
     return path
 
 
+SYSTEM = ("libc.so", "libm.so", "libpthread.so", "libdl.so", "ld-linux")  # of every Linux with glibc
+
+
+def needs(dynamic):
+    """The libraries of readelf's NEEDED lines."""
+    return [line.split("[")[1].rstrip("]") for line in dynamic.splitlines() if "(NEEDED)" in line]
+
+
 def test_exports_and_needs(run):
     library = os.path.join(os.environ["H5NEURAL_PLUGIN_DIR"], "libh5zneural.so")
     exported = [line.split()[-1] for line in run("nm", "-D", "--defined-only", library).splitlines()]
     assert sorted(s for s in exported if not s.startswith("__asan") and not s.startswith("__odr")) == \
         ["H5PLget_plugin_info", "H5PLget_plugin_type"]
     dynamic = run("readelf", "-d", library)
-    needed = [line.split("[")[1].rstrip("]") for line in dynamic.splitlines() if "(NEEDED)" in line]
     sanitizers = ("libasan.so", "libubsan.so")
-    allowed = ("libc.so", "libpthread.so", "libdl.so", "ld-linux", *sanitizers)
-    assert [n for n in needed if not n.startswith(allowed)] == []
+    assert [n for n in needs(dynamic) if not n.startswith(SYSTEM + sanitizers)] == []
     assert "NODELETE" in dynamic
     assert os.listdir(os.environ["H5NEURAL_PLUGIN_DIR"]) == ["libh5zneural.so"], "libhdf5 opens every file there"
+
+
+def test_exports_of_the_engine(run):
+    """Nothing but the C API, so that no C++ of ours meets the host's; and no library that a host may lack."""
+    engine = os.path.join(os.path.dirname(os.environ["H5NEURAL_PLUGIN_DIR"]), "libh5neural.so")
+    exported = [line.split()[-1] for line in run("nm", "-D", "--defined-only", engine).splitlines()]
+    assert "h5n_decode" in exported and [s for s in exported if not s.startswith("h5n_")] == []
+    needed = needs(run("readelf", "-d", engine))
+    if not any(n.startswith("libasan") for n in needed):
+        assert [n for n in needed if not n.startswith(SYSTEM)] == []
 
 
 def test_the_class_that_hdf5_sees():
