@@ -195,35 +195,35 @@ class Encoder {
     in.n = n;
     in.step_bits = lattice.step_bits;
     in.skip = s.specials.classes;
-    const Schedule* best_schedule = nullptr;
-    size_t best_size = std::numeric_limits<size_t>::max();
-    if (params_.model == H5N_MODEL_AUTO || params_.model == H5N_MODEL_NONE) {
-      for (const Schedule& schedule : schedules) {
-        const size_t size = offer_walk(s, lattice, in, schedule, target, {});
-        if (size < best_size) {
-          best_size = size;
-          best_schedule = &schedule;
-        }
-      }
-      if (params_.effort > 0) {
-        offer_reference(s, lattice, in, target);
-        offer_repeats(s);
-      }
-    }
-    offer_models(s, lattice, in, best_schedule ? std::vector<Schedule>{*best_schedule} : schedules, target);
+    const bool plain = params_.model == H5N_MODEL_AUTO || params_.model == H5N_MODEL_NONE;
+    if (plain) offer_plain(s, lattice, in, schedules, target);
+    // A model that was asked for and has nothing to offer must not cost more than none.
+    if (!offer_models(s, lattice, in, schedules, target) && !plain)
+      offer_plain(s, lattice, in, schedules, target);
   }
 
-  void offer_models(const Setting& s, const Lattice& lattice, WalkInput in,
+  void offer_plain(const Setting& s, const Lattice& lattice, const WalkInput& in,
+                   const std::vector<Schedule>& schedules, const std::vector<double>& target) {
+    for (const Schedule& schedule : schedules) offer_walk(s, lattice, in, schedule, target, {});
+    if (params_.effort == 0) return;
+    offer_reference(s, lattice, in, target);
+    offer_repeats(s);
+  }
+
+  // Tries every schedule, so that the automatic choice is never larger than the same model by name. Returns
+  // whether there was anything to offer.
+  bool offer_models(const Setting& s, const Lattice& lattice, WalkInput in,
                     const std::vector<Schedule>& schedules, const std::vector<double>& target) {
-    if (params_.model == H5N_MODEL_NONE || lattice.domain != Lattice::kLinear) return;
+    if (params_.model == H5N_MODEL_NONE || lattice.domain != Lattice::kLinear) return false;
     std::vector<std::shared_ptr<const Model>> models;
     if (params_.model != H5N_MODEL_AUTO) {
       models.push_back(find_model(params_.model));
     } else if (params_.effort > 0) {
       models = all_models();
     }
-    if (models.empty()) return;
+    if (models.empty()) return false;
     const std::vector<int32_t> field = filled(s, target);
+    bool offered = false;
     for (const auto& model : models) {
       if (!model->serves(extents_)) continue;
       const auto latents = model->encode(field, extents_, 1 << lattice.step_bits);
@@ -231,9 +231,11 @@ class Encoder {
       std::vector<int32_t> base(field.size());
       model->decode(*latents, extents_, base);
       in.base = base;
+      offered = true;
       for (const Schedule& schedule : schedules)
         offer_walk(s, lattice, in, schedule, target, {model.get(), *latents, Bytes{0}});
     }
+    return offered;
   }
 
   void offer_reference(const Setting& s, const Lattice& lattice, WalkInput in,
