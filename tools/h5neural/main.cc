@@ -3,6 +3,7 @@
 
 #include <array>
 #include <exception>
+#include <string_view>
 
 #include "commands.h"
 
@@ -36,7 +37,8 @@ int main(int argc, char** argv) {
   try {
     return run(argc, argv);
   } catch (const std::exception& e) {
-    fmt::print(stderr, "h5neural: {}\n", e.what());
+    const std::string_view text = e.what();  // sentences of the engine name it already
+    fmt::print(stderr, "{}{}\n", text.starts_with("h5neural: ") ? "" : "h5neural: ", text);
     return tool::kUnable;
   }
 }
