@@ -236,10 +236,16 @@ class SwaeBlock final : public Model {
   struct Choice {
     int precision = 4;
     int64_t flat = 0;  // blocks whose range is at most this have no latents
+    double bits = 0;   // of all latents, about
   };
   Choice choose(std::span<const int32_t> field, const Grid& grid, const Blocks& b, int32_t bin) const;
   double block_cost(std::span<const int32_t> field, const Grid& grid, const Blocks& b, size_t i,
                     std::span<const int32_t> y, int32_t bin) const;
+  static double latents_bits(const Block& k) {
+    double bits = 0;
+    for (const int32_t q : k.q) bits += 1 + 2 * std::log2(1.0 + std::abs(q));
+    return bits;
+  }
   void round_latents(Block& k, std::span<const int32_t> z, int precision) const {
     k.q.clear();
     const int32_t half = precision == 0 ? 0 : 1 << (precision - 1);
@@ -299,11 +305,7 @@ double SwaeBlock::block_cost(std::span<const int32_t> field, const Grid& grid, c
     from.push_back(field[at]);
     base.push_back(static_cast<int32_t>(std::clamp(n, -kMaxLattice, kMaxLattice)));
   });
-  double bits = residual_cost(from, base, bin);
-  if (!y.empty()) {
-    for (const int32_t q : k.q) bits += 1 + 2 * std::log2(1.0 + std::abs(q));
-  }
-  return bits;
+  return residual_cost(from, base, bin) + (y.empty() ? 0.0 : latents_bits(k));
 }
 
 // Tries precisions and thresholds on a sample of the blocks.
@@ -314,13 +316,15 @@ SwaeBlock::Choice SwaeBlock::choose(std::span<const int32_t> field, const Grid& 
   for (size_t i = 0; i < b.blocks.size(); ++i) {
     if (b.blocks[i].latents) sample.push_back(i);
   }
+  const double each =
+      static_cast<double>(sample.size()) / static_cast<double>(std::min(kSample, sample.size()));
   if (sample.size() > kSample) {
     for (size_t i = 0; i < kSample; ++i) sample[i] = sample[i * sample.size() / kSample];
     sample.resize(kSample);
   }
   const Batch z = latents_of(field, grid, b, sample);
   const size_t points = edge_ * edge_ * edge_;
-  Choice best{4, INT64_MAX};
+  Choice best{4, INT64_MAX, 0};
   double best_cost = 0;  // relative to all flat
   for (const int precision : {2, 3, 4, 5, 6, 7}) {
     Blocks trial{b.t, precision, b.blocks};
@@ -334,13 +338,14 @@ SwaeBlock::Choice SwaeBlock::choose(std::span<const int32_t> field, const Grid& 
     }
     const Batch y = run(decoder_, in, sample.size())[0];
     for (int64_t flat = bin; flat <= int64_t{32} * bin; flat *= 2) {
-      double cost = 0;
+      double cost = 0, bits = 0;
       for (size_t g = 0; g < sample.size(); ++g) {
         if (range_of(b.blocks[sample[g]].range) <= flat) continue;
+        bits += latents_bits(trial.blocks[sample[g]]);
         cost += block_cost(field, grid, trial, sample[g], std::span(y).subspan(g * points, points), bin) -
                 block_cost(field, grid, trial, sample[g], {}, bin);
       }
-      if (cost < best_cost) best_cost = cost, best = {precision, flat};
+      if (cost < best_cost) best_cost = cost, best = {precision, flat, bits * each};
     }
   }
   return best;
@@ -352,6 +357,9 @@ std::optional<Bytes> SwaeBlock::encode(std::span<const int32_t> field, const Ext
   const Grid grid(extents, edge_);
   Blocks b = survey(field, grid, bin);
   const Choice choice = choose(field, grid, b, bin);
+  // Latents alone must stay well below what the field costs without them; for most fields they do not, and
+  // the writer's time is better spent elsewhere.
+  if (choice.bits > 0.5 * plain_entropy(field, extents, bin)) return std::nullopt;
   b.precision = choice.precision;
   std::vector<size_t> group;
   bool any = false;
