@@ -31,6 +31,13 @@ void BitEncoder::raw(uint32_t value, int count) {
 }
 
 Bytes BitEncoder::finish() {
+  // Any number in [low, low + range) ends the stream; the one with most zeros at its end is the shortest.
+  for (int zeros = 31; zeros > 0; --zeros) {
+    const uint64_t mask = (uint64_t{1} << zeros) - 1, v = (low_ + mask) & ~mask;
+    if (v - low_ >= range_) continue;
+    low_ = v;
+    break;
+  }
   for (int i = 0; i < 5; ++i) shift();
   out_.erase(out_.begin());  // the first byte out of this coder is always zero
   while (!out_.empty() && out_.back() == 0) out_.pop_back();
