@@ -3,6 +3,9 @@
 
 #include <algorithm>
 #include <bit>
+#include <iterator>
+
+#include "support/failure.h"
 
 namespace h5neural {
 namespace {
@@ -32,9 +35,13 @@ std::vector<uint8_t> coset_order(uint8_t mask) {
     if (mask >> a & 1) axis.push_back(a);
   }
   // Bits count from the slowest of the refined axes. Measured on turbulence (docs/design.md).
-  static const std::vector<std::vector<uint8_t>> kOrders = {{}, {1}, {3, 2, 1}, {7, 6, 1, 5, 2, 3, 4}};
+  // By number of axes; of each row the first 2^n - 1. Plain arrays: readers may still run while the process
+  // exits.
+  static constexpr uint8_t kOrders[][7] = {{}, {1}, {3, 2, 1}, {7, 6, 1, 5, 2, 3, 4}};
+  if (axis.size() >= std::size(kOrders)) fail_corrupt("a level refines more than three axes");
   std::vector<uint8_t> order;
-  for (const uint8_t bits : kOrders.at(axis.size())) {
+  for (size_t i = 0; i + 1 < size_t{1} << axis.size(); ++i) {
+    const uint8_t bits = kOrders[axis.size()][i];
     uint8_t c = 0;
     for (size_t k = 0; k < axis.size(); ++k) {
       if (bits >> (axis.size() - 1 - k) & 1) c |= static_cast<uint8_t>(1 << axis[k]);

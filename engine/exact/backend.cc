@@ -34,14 +34,15 @@ std::vector<Batch> run(const Program& program, std::span<const Batch> inputs, si
 }
 
 const std::vector<const Backend*>& backends() {
-  static const std::vector<const Backend*> all = {&scalar_backend()};
+  // Never destroyed, as all statics of the engine: readers may still run while the process exits.
+  static const auto& all = *new std::vector<const Backend*>{&scalar_backend()};
   return all;
 }
 
 bool passes_known_answer(const Backend& backend) {
-  static const std::vector<bool> passed = [] {
-    std::vector<bool> v;
-    for (const Backend* b : backends()) v.push_back(b->available() && reproduces_known_answer(*b));
+  static const std::vector<bool>& passed = *[] {
+    auto* const v = new std::vector<bool>;
+    for (const Backend* b : backends()) v->push_back(b->available() && reproduces_known_answer(*b));
     return v;
   }();
   for (size_t i = 0; i < backends().size(); ++i) {

@@ -118,8 +118,9 @@ class Scalar final : public Backend {
 }  // namespace
 
 const Backend& scalar_backend() {
-  static const Scalar backend;
-  return backend;
+  static const Scalar* const backend =
+      new Scalar;  // never destroyed: readers may still run while the process exits
+  return *backend;
 }
 
 }  // namespace h5neural

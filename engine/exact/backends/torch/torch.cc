@@ -98,8 +98,9 @@ class Torch final : public Backend {
 }  // namespace
 
 const Backend& torch_backend() {
-  static const Torch backend;
-  return backend;
+  static const Torch* const backend =
+      new Torch;  // never destroyed: readers may still run while the process exits
+  return *backend;
 }
 
 }  // namespace h5neural
