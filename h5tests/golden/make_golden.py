@@ -17,6 +17,8 @@ import xxhash
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "..", "tools"))
+sys.path.insert(0, os.path.join(HERE, "..", "fields"))
+import two_puncture  # noqa: E402
 from measuring import engine, fields  # noqa: E402
 
 COLUMNS = ["file", "kind", "type", "big_endian", "dims", "mode", "model", "specials", "raw_bytes", "xxh64"]
@@ -56,13 +58,16 @@ def negative_and_zero(shape, dtype):
     return a.astype(dtype)
 
 
-def two_punctures(n=32):
-    """sum of m / 2r over two point masses on an n^3 grid: the kind of field that the shipped models were trained on."""
-    x = np.linspace(-4, 4, n)
-    z, y, x = np.meshgrid(x, x, x, indexing="ij")
-    r1 = np.sqrt((x - 1.5) ** 2 + y**2 + z**2 + 0.01)
-    r2 = np.sqrt((x + 1.5) ** 2 + y**2 + z**2 + 0.01)
-    return (1 + 0.5 / (2 * r1) + 0.5 / (2 * r2)).astype("<f4")
+def repeats(dtype):
+    """Layers: patches of a few levels in rows that come again and again in no order, under a little noise."""
+    rng = np.random.default_rng(3)
+    rows = np.repeat(rng.integers(0, 30, (6, 20)), 5, axis=1)[rng.integers(0, 6, 64)]
+    return (rows + rng.uniform(-0.01, 0.01, rows.shape)).astype(dtype)
+
+
+def two_punctures():
+    """A field of the kind that the shipped models were trained on, of a draw that they were not."""
+    return two_puncture.fields(two_puncture.draw(np.random.default_rng(5), "test"), 32, 12.0, ["U_CHI"])["U_CHI"]
 
 
 def cases():
@@ -77,6 +82,7 @@ def cases():
         yield f"constant_{name}", np.full((40, 30), 273.15, dtype), "abs", 1e-3, None
         yield f"abs_{name}", smooth, "abs", 1e-2, None
         yield f"abs_tight_{name}", smooth, "abs", 1e-5, None
+        yield f"repeats_{name}", repeats(dtype), "abs", 0.1, None
         yield f"rel_{name}", smooth, "rel", 1e-3, None
         yield f"ratio_{name}", negative_and_zero((9, 10, 11), dtype), "ratio", 1e-2, None
         yield f"specials_{name}", with_specials(smooth), "abs", 1e-2, None
@@ -89,6 +95,7 @@ def cases():
     yield "one_value", np.array([3.25], "<f8"), "abs", 1e-3, None
     yield "sparse", np.where(waves((40, 50)) > 2.2, waves((40, 50)), 0).astype("<f4"), "abs", 1e-3, None
     yield "two_punctures", two_punctures(), "rel", 1e-2, None
+    yield "two_punctures_tight", two_punctures(), "abs", 1e-4, None
 
 
 def holds(a, b, mode, bound, fill, info):

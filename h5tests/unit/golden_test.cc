@@ -75,14 +75,14 @@ std::string hex(uint64_t v) {
   return text;
 }
 
-constexpr const char* kKinds[] = {"raw", "lossless", "walk", "constant"};
+constexpr const char* kKinds[] = {"raw", "lossless", "walk", "constant", "repeats"};
 constexpr const char* kModes[] = {"lossless", "abs", "rel", "ratio", "psnr", "nrmse"};
 
 TEST(Golden, CoversEveryKindTypeAndByteOrder) {
   std::map<std::string, int> seen;
   for (const Golden& g : all_golden())
     ++seen[g.row.at("kind") + " " + g.row.at("type") + (g.row.at("big_endian") == "1" ? " big" : " little")];
-  for (const char* kind : {"lossless", "walk", "constant"})
+  for (const char* kind : {"lossless", "walk", "constant", "repeats"})
     for (const char* type : {"f32", "f64"})
       for (const char* order : {"little", "big"})
         EXPECT_GT(seen[std::string(kind) + " " + type + " " + order], 0)
