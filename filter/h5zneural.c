@@ -112,9 +112,15 @@ static int examine_pipeline(const Hdf5* h, hid_t dcpl, Message* why) {
   return 0;
 }
 
+// What is asked of the dataset's creation list. When an existing dataset is first written to, HDF5 asks
+// can_apply again, with the list as it was read from the file: its fill value has no type there, and
+// H5Pget_fill_value ends the process (seen in 2.0.0). So only set_local, which is called at creation, reads
+// it.
+typedef enum FillQuestion { kLeaveFill, kReadFill } FillQuestion;
+
 // All that can be known of a dataset before it exists. Fills `words` with what is to be stored.
-static int examine(const Hdf5* h, hid_t dcpl, hid_t type, unsigned* flags, unsigned words[CDV_MAX_WORDS],
-                   size_t* n, Message* why) {
+static int examine(const Hdf5* h, hid_t dcpl, hid_t type, FillQuestion fill, unsigned* flags,
+                   unsigned words[CDV_MAX_WORDS], size_t* n, Message* why) {
   unsigned given[CDV_MAX_WORDS] = {0}, config;
   size_t given_n = CDV_MAX_WORDS;
   char name[1];
@@ -129,7 +135,8 @@ static int examine(const Hdf5* h, hid_t dcpl, hid_t type, unsigned* flags, unsig
                        "h5neural: HDF5 cannot give the filter's values; report this with the HDF5 version");
   }
   if (given_n > CDV_MAX_WORDS) given_n = CDV_MAX_WORDS;
-  if (cdv_read_request(given, given_n, &params, why) != 0 || examine_fill(h, dcpl, type, &params, why) != 0 ||
+  if (cdv_read_request(given, given_n, &params, why) != 0 ||
+      (fill == kReadFill && examine_fill(h, dcpl, type, &params, why) != 0) ||
       cdv_write_stored(given, given_n, &params, words, n, why) != 0) {
     return -1;
   }
@@ -151,7 +158,7 @@ static htri_t can_apply(hid_t dcpl, hid_t type, hid_t space) {
   size_t n = 0;
   htri_t answer = -1;
   if (hdf5_open(CALLER, &h, &why) == 0) {
-    if (examine(&h, dcpl, type, &flags, words, &n, &why) == 0) answer = 1;
+    if (examine(&h, dcpl, type, kLeaveFill, &flags, words, &n, &why) == 0) answer = 1;
     hdf5_close(&h);
   }
   if (answer < 0) hdf5_report(CALLER, HDF5_MINOR_CAN_APPLY, "can_apply", &why);
@@ -166,7 +173,7 @@ static herr_t set_local(hid_t dcpl, hid_t type, hid_t space) {
   size_t n = 0;
   herr_t answer = -1;
   if (hdf5_open(CALLER, &h, &why) == 0) {
-    if (examine(&h, dcpl, type, &flags, words, &n, &why) == 0) {
+    if (examine(&h, dcpl, type, kReadFill, &flags, words, &n, &why) == 0) {
       answer =
           h.modify_filter(dcpl, H5NEURAL_FILTER_ID, flags, n, words) < 0
               ? message_set(&why, "h5neural: HDF5 refused the filter's values; report this with its version")

@@ -1,4 +1,6 @@
 """What programs do to a dataset over its life: append, resize, rewrite in rows, copy, write chunks directly."""
+import ctypes
+
 import h5py
 import numpy as np
 import pytest
@@ -157,3 +159,23 @@ def test_the_same_chunk_gives_the_same_bytes(tmp_path):
             f.flush()
             payloads.add(d.id.read_direct_chunk((0, 0))[1])
     assert len(payloads) == 1
+
+
+@pytest.mark.parametrize("dtype", ["<f4", ">f8"])
+@pytest.mark.parametrize("fill", [-9999.0, np.nan])
+def test_first_write_after_reopening_with_a_fill_value(hdf5, tmp_path, dtype, fill):
+    """HDF5 asks can_apply again then, with a creation list whose fill value it cannot give (2.0.0 crashed)."""
+    values, path = fields.wave((20, 30), dtype), tmp_path / "a.h5"
+    values[3, 4] = fill
+    file = hdf5.create_file(path)
+    dcpl = hdf5.creation_list((10, 30), [(ID, 0, decimal(ABS, 1, 3))], np.array(fill, np.dtype(dtype).newbyteorder("=")))
+    hdf5.close_dataset(hdf5.create_dataset(file, "u", hdf5.type_of(dtype), values.shape, dcpl))
+    hdf5.close_file(file)
+    file = hdf5.call("H5Fopen", str(path).encode(), 1, 0, returns=ctypes.c_int64)
+    dataset = hdf5.call("H5Dopen2", file, b"u", 0, returns=ctypes.c_int64)
+    hdf5.write(dataset, values)
+    hdf5.close_dataset(dataset)
+    hdf5.close_file(file)
+    file = hdf5.open_file(path)
+    fields.check(values, hdf5.read(file, "u", values.shape, dtype), ABS, 1e-3, fill=fill)
+    hdf5.close_file(file)
