@@ -32,9 +32,10 @@ std::vector<int32_t> base_field(const Payload& p) {
   std::vector<int32_t> base;
   if (p.model == 0) return base;
   const auto model = find_model(p.model);
-  if (!model->serves(p.extents)) fail_corrupt("its model does not serve these extents");
+  const Extents extents = p.extents.folded();
+  if (!model->serves(extents)) fail_corrupt("its model does not serve these extents");
   base.resize(p.extents.count());
-  model->decode(p.latents, p.extents, base);
+  model->decode(p.latents, extents, base);
   return base;
 }
 

@@ -223,13 +223,14 @@ class Encoder {
     }
     if (models.empty()) return false;
     const std::vector<int32_t> field = filled(s, target);
+    const Extents extents = extents_.folded();
     bool offered = false;
     for (const auto& model : models) {
-      if (!model->serves(extents_)) continue;
-      const auto latents = model->encode(field, extents_, 1 << lattice.step_bits);
+      if (!model->serves(extents)) continue;
+      const auto latents = model->encode(field, extents, 1 << lattice.step_bits);
       if (!latents) continue;
       std::vector<int32_t> base(field.size());
-      model->decode(*latents, extents_, base);
+      model->decode(*latents, extents, base);
       in.base = base;
       offered = true;
       for (const Schedule& schedule : schedules)

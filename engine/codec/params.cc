@@ -36,7 +36,7 @@ void check_params(const h5n_params& p) {
       refuse(H5N_ERR_ARGUMENT, "a chunk must hold 1 value to 4 GiB; choose other chunk extents");
     }
   }
-    if (p.model != H5N_MODEL_AUTO && p.model != H5N_MODEL_NONE) {
+  if (p.model != H5N_MODEL_AUTO && p.model != H5N_MODEL_NONE) {
     find_model(p.model);  // throws with its hash and the places searched: better now than at the first chunk
   }
   if (p.mode == H5N_LOSSLESS) return;

@@ -17,6 +17,17 @@ struct Extents {
     return c;
   }
   bool operator==(const Extents&) const = default;
+
+  // Without the axes of one point: what a model sees, so that a chunk [1, 32, 32, 32] of a time series is a
+  // field [32, 32, 32] to it. One axis stays.
+  Extents folded() const {
+    Extents f;
+    for (int a = 0; a < rank; ++a) {
+      if (n[a] != 1) f.n[f.rank++] = n[a];
+    }
+    if (f.rank == 0) f.n[f.rank++] = 1;
+    return f;
+  }
 };
 
 }  // namespace h5neural

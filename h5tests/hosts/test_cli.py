@@ -413,3 +413,19 @@ def test_train_interrupted_and_resumed(h5neural, run, tmp_path):
     flags = h5neural("flags", "--abs", "5e-3", "--model", "w", env=weights).stdout.strip()
     run("h5repack", "-f", flags, tmp_path / "plain.h5", tmp_path / "small.h5", env=weights)
     assert "kept" in h5neural("verify", tmp_path / "plain.h5", tmp_path / "small.h5", env=weights).stdout
+
+
+def test_axes_of_one_point_are_nothing_to_a_model(h5neural, tmp_path):
+    """The shipped model of 32^3 serves the chunks of a series of fields as it does the fields."""
+    subprocess.run([sys.executable, os.path.join(ROOT, "h5tests", "fields", "two_puncture.py"), tmp_path / "sim.h5", "--split",
+                    "test", "--count", "2", "--variables", "U_CHI"], check=True, timeout=120)
+    with h5py.File(tmp_path / "sim.h5") as f:
+        series = f["U_CHI"][...]
+    for shape in ((2, 32, 32, 32), (64, 32, 32), (2, 32, 1, 32, 32)):
+        chunk = (1,) * (len(shape) - 3) + (32, 32, 32) if len(shape) != 5 else (1, 32, 1, 32, 32)
+        path = write(tmp_path / f"{len(shape)}.h5", series.reshape(shape), (REL, 1, 2), chunks=chunk)
+        write_plain(tmp_path / "plain.h5", u=series.reshape(shape))
+        (d,) = json.loads(h5neural("info", path, "--json").stdout)[0]["datasets"]
+        assert [c["model_name"] for c in d["chunks"]] == ["swae-chunk32-chi"] * 2
+        assert d["latents_bytes"] > 0
+        h5neural("verify", tmp_path / "plain.h5", path)
