@@ -52,8 +52,11 @@ WeightsFile::WeightsFile(ByteSpan bytes, const Sha256& digest, const std::string
   if (name_.empty() || name_.size() > 63 || family_.empty() || family_.size() > 31) {
     refuse(source, "its name or family is empty or too long");
   }
-  for (const auto& [key, entry] : s.tensors)
-    tensors_[key] = integer_tensor(entry, source + ", tensor '" + key + "'");
+  for (const auto& [key, entry] : s.tensors) {
+    std::string what = source;
+    what.append(", tensor '").append(key).append("'");
+    tensors_[key] = integer_tensor(entry, what);
+  }
   constexpr std::string_view kPrefix = "program.";
   for (auto& [key, value] : s.metadata) {
     if (key.starts_with(kPrefix)) programs_[key.substr(kPrefix.size())] = std::move(value);
