@@ -21,7 +21,8 @@ std::string in_quotes(std::string_view key) {
 int64_t integer(const Json& j, int64_t lo, int64_t hi, const std::string& what, const std::string& key) {
   const bool fits = j.is_number_integer() && (!j.is_number_unsigned() || j.get<uint64_t>() <= INT64_MAX);
   if (!fits || j.get<int64_t>() < lo || j.get<int64_t>() > hi) {
-    refuse(what, in_quotes(key) + " is not an integer from " + std::to_string(lo) + " to " + std::to_string(hi));
+    refuse(what,
+           in_quotes(key) + " is not an integer from " + std::to_string(lo) + " to " + std::to_string(hi));
   }
   return j.get<int64_t>();
 }
