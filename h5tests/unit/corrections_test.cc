@@ -1,0 +1,277 @@
+// corrections_test.cc: the walk and what it is made of: ghosts, schedules, stencils, kriging, references,
+// repeats.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <random>
+
+#include "corrections/kriging.h"
+#include "corrections/reference.h"
+#include "corrections/repeats.h"
+#include "corrections/walk.h"
+
+namespace h5neural {
+namespace {
+
+// A smooth field with some noise, in lattice units, row-major.
+std::vector<double> field(const Index4& n, double noise, uint32_t seed = 1) {
+  std::mt19937 random(seed);
+  std::normal_distribution<double> normal;
+  std::vector<double> f;
+  for (int i = 0; i < n[0]; ++i) {
+    for (int j = 0; j < n[1]; ++j) {
+      for (int k = 0; k < n[2]; ++k) {
+        for (int m = 0; m < n[3]; ++m) {
+          f.push_back(3000 * std::sin(0.2 * m + 0.1 * k) * std::cos(0.15 * j + 0.5 * i) +
+                      noise * normal(random));
+        }
+      }
+    }
+  }
+  return f;
+}
+
+TEST(Ghosts, ContinueALineAndRepeatAPoint) {
+  const Layout l = Layout::make({1, 1, 1, 6});
+  std::vector<int32_t> v(l.size, 0);
+  for (int i = 0; i < 6; ++i) v[l.at({0, 0, 0, i})] = 10 * i;
+  fill_ghosts(l, Coset{}, Border::linear, v);
+  EXPECT_EQ(v[l.at({0, 0, 0, -3})], -30);
+  EXPECT_EQ(v[l.at({0, 0, 0, 8})], 80);
+  fill_ghosts(l, Coset{}, Border::nearest, v);
+  EXPECT_EQ(v[l.at({0, 0, 0, -3})], 0);
+  EXPECT_EQ(v[l.at({0, 0, 0, 8})], 50);
+}
+
+TEST(Ghosts, StayOnTheLatticeAtItsEnds) {
+  const Layout l = Layout::make({1, 1, 1, 2});
+  std::vector<int32_t> v(l.size, 0);
+  v[l.at({0, 0, 0, 0})] = -kLatticeMax;
+  v[l.at({0, 0, 0, 1})] = kLatticeMax;
+  fill_ghosts(l, Coset{}, Border::linear, v);
+  for (const int32_t g : v) EXPECT_LE(std::abs(int64_t{g}), kLatticeMax);
+}
+
+TEST(Fold, DropsPointsAndMergesTheSlowest) {
+  EXPECT_EQ(fold({3, {1, 7, 1}}), (Index4{1, 1, 1, 7}));
+  EXPECT_EQ(fold({6, {2, 3, 4, 5, 6, 7}}), (Index4{24, 5, 6, 7}));
+  EXPECT_EQ(fold({1, {1}}), (Index4{1, 1, 1, 1}));
+}
+
+TEST(Schedule, ComesBackAsItWasProposed) {
+  for (const Index4& n :
+       {Index4{1, 1, 1, 100}, Index4{1, 1, 33, 40}, Index4{1, 17, 64, 9}, Index4{4, 14, 48, 49}}) {
+    const auto f = field(n, 5);
+    for (const Schedule& s : propose_schedules(n, f, {})) {
+      BitEncoder e;
+      write_schedule(e, s);
+      const Bytes b = e.finish();
+      BitDecoder d(b);
+      const Schedule r = read_schedule(d, n);
+      ASSERT_EQ(r.levels.size(), s.levels.size());
+      for (size_t l = 0; l < s.levels.size(); ++l) EXPECT_EQ(r.levels[l].mask, s.levels[l].mask);
+    }
+  }
+}
+
+TEST(Stencil, HoldsKnownNeighboursOnlyNearestFirst) {
+  const Level level{0b1110, {}};
+  const Layout l = Layout::make({1, 20, 20, 20});
+  uint32_t known = 1;
+  for (const uint8_t axes : coset_order(level.mask)) {
+    const Stencil s = make_stencil(l, level, axes, known);
+    ASSERT_FALSE(s.offset.empty());
+    EXPECT_TRUE(std::is_sorted(s.distance.begin(), s.distance.end()));
+    for (const Index4& d : s.offset) {
+      uint8_t c = axes;
+      for (int a = 1; a < kAxes; ++a) c ^= static_cast<uint8_t>((d[a] & 1) << a);
+      EXPECT_TRUE(known >> c & 1);
+    }
+    known |= 1u << axes;
+  }
+  EXPECT_EQ(known, 0b101010101010101u);  // all subsets of the three axes
+}
+
+// Kriging in double precision, for comparison.
+std::vector<double> float_kriging(const Stencil& s, double exponent, double nugget) {
+  const int pairs = static_cast<int>(std::min<size_t>(s.offset.size(), kKrigingPairs)), n = pairs - 1;
+  const auto cov = [&](int i, int j, int sign) {
+    double h2 = 0;
+    for (int a = 0; a < kAxes; ++a) {
+      const double d = (i < 0 ? 0 : s.offset[i][a]) + (j < 0 ? 0 : sign * s.offset[j][a]);
+      h2 += d * d;
+    }
+    return (exponent < 2 ? -1 : 1) * std::pow(h2, exponent / 2);
+  };
+  std::vector<double> a(pairs * pairs), k(pairs), m(n * n), g(n);
+  for (int i = 0; i < pairs; ++i) {
+    k[i] = 2 * cov(i, -1, 1);
+    for (int j = 0; j < pairs; ++j)
+      a[i * pairs + j] = 2 * (cov(i, j, -1) + cov(i, j, 1)) + (i == j ? 2 * nugget : 0);
+  }
+  for (int i = 0; i < n; ++i) {
+    for (int j = 0; j < n; ++j)
+      m[i * n + j] = a[(i + 1) * pairs + j + 1] - a[(i + 1) * pairs] - a[j + 1] + a[0];
+    g[i] = k[i + 1] - k[0] - (a[(i + 1) * pairs] - a[0]) / 2;
+  }
+  for (int p = 0; p < n; ++p) {  // Gauss-Jordan, positive definite
+    for (int i = 0; i < n; ++i) {
+      if (i == p) continue;
+      const double f = m[i * n + p] / m[p * n + p];
+      for (int j = 0; j < n; ++j) m[i * n + j] -= f * m[p * n + j];
+      g[i] -= f * g[p];
+    }
+  }
+  for (int i = 0; i < n; ++i) g[i] /= m[i * n + i];
+  return g;
+}
+
+TEST(Kriging, AgreesWithDoublePrecision) {
+  const Level level{0b1100, {}};
+  const Stencil s = make_stencil(Layout::make({1, 1, 40, 40}), level, 0b1100, 1);
+  static constexpr double kExponent[kExponents] = {0.5, 1, 1.5, 2.5, 3, 3.5},
+                          kNugget[kNuggets] = {0, 1 / 16., .25, 1};
+  for (int e = 0; e < kExponents; ++e) {
+    for (int t = 0; t < kNuggets; ++t) {
+      const auto c = kriging(s, level.weight, e, t);
+      const auto f = float_kriging(s, kExponent[e], kNugget[t]);
+      ASSERT_EQ(c.size(), f.size());
+      for (size_t j = 0; j < c.size(); ++j)
+        EXPECT_NEAR(std::ldexp(c[j], -kCoefficientBits), f[j], 2e-3) << e << " " << t;
+    }
+  }
+}
+
+// The same integers on every machine: payloads depend on them.
+TEST(Kriging, GivesTheseBits) {
+  const Level level{0b1100, {0, 0, 0, 2}};
+  const Stencil s = make_stencil(Layout::make({1, 1, 40, 40}), level, 0b1100, 1);
+  int64_t sum = 0, weighted = 0;
+  for (int e = 0; e < kExponents; ++e) {
+    const auto c = kriging(s, level.weight, e, e % kNuggets);
+    for (size_t j = 0; j < c.size(); ++j) {
+      sum += c[j];
+      weighted += c[j] * int64_t(j + 1) * (e + 1);
+    }
+  }
+  EXPECT_EQ(sum, 1266868);
+  EXPECT_EQ(weighted, -1531636);
+}
+
+struct WalkCase {
+  Index4 n;
+  int step_bits;
+  bool masked, based;
+};
+
+class Walk : public testing::TestWithParam<WalkCase> {};
+
+TEST_P(Walk, GivesBackEveryCodedPointWithinHalfABin) {
+  const WalkCase& c = GetParam();
+  const auto target = field(c.n, 20);
+  std::mt19937 random(7);
+  std::vector<uint8_t> skip;
+  std::vector<int32_t> base;
+  for (size_t k = 0; k < target.size(); ++k) {
+    if (c.masked) skip.push_back(random() % 3 == 0);
+    if (c.based) base.push_back(static_cast<int32_t>(target[k]) + static_cast<int32_t>(random() % 64));
+  }
+  WalkInput in;
+  in.n = c.n;
+  in.step_bits = c.step_bits;
+  in.skip = skip;
+  in.base = base;
+  for (const Schedule& s : propose_schedules(c.n, target, skip)) {
+    std::vector<int32_t> written, read(target.size());
+    const Bytes section = encode_walk(in, s, target, written);
+    decode_walk(in, section, read);
+    ASSERT_EQ(written, read);
+    const double half = std::ldexp(0.5, c.step_bits);
+    for (size_t k = 0; k < target.size(); ++k) {
+      if (skip.empty() || !skip[k]) {
+        ASSERT_LE(std::abs(read[k] - target[k]), half + 0.5) << k;
+      }
+    }
+  }
+}
+INSTANTIATE_TEST_SUITE_P(
+    Shapes, Walk,
+    testing::Values(WalkCase{{1, 1, 1, 1}, 4, false, false}, WalkCase{{1, 1, 1, 2}, 4, false, false},
+                    WalkCase{{1, 1, 1, 5000}, 4, false, false}, WalkCase{{1, 1, 2, 300}, 3, false, true},
+                    WalkCase{{1, 1, 61, 67}, 4, true, false}, WalkCase{{1, 1, 300, 1}, 0, false, false},
+                    WalkCase{{1, 17, 24, 31}, 4, false, false}, WalkCase{{1, 17, 24, 31}, 0, true, true},
+                    WalkCase{{1, 3, 3, 3}, 4, false, false}, WalkCase{{4, 5, 12, 13}, 4, true, false},
+                    WalkCase{{2, 2, 2, 2}, 2, false, true}));
+
+TEST(Walk, SurvivesDamage) {
+  const Index4 n{1, 9, 20, 21};
+  const auto target = field(n, 20);
+  WalkInput in;
+  in.n = n;
+  in.step_bits = 4;
+  std::vector<int32_t> written, read(target.size());
+  const Bytes section = encode_walk(in, propose_schedules(n, target, {}).front(), target, written);
+  std::mt19937 random(3);
+  for (int i = 0; i < 300; ++i) {
+    Bytes damaged = section;
+    damaged[random() % damaged.size()] ^= static_cast<uint8_t>(1u << random() % 8);
+    if (i % 3 == 0) damaged.resize(random() % damaged.size());
+    try {
+      decode_walk(in, damaged, read);  // any values, but no crash; the checksum is another stage's business
+    } catch (const Failure& f) {
+      EXPECT_EQ(f.status(), H5N_ERR_CORRUPT);
+    }
+  }
+}
+
+TEST(Reference, IsTheMeanOverAPersistentAxisAndComesBack) {
+  const Index4 n{1, 24, 30, 31};
+  std::mt19937 random(5);
+  std::normal_distribution<double> normal;
+  std::vector<double> target;
+  for (int t = 0; t < n[1]; ++t) {
+    for (int k = 0; k < n[2] * n[3]; ++k)
+      target.push_back(4000 * std::sin(k * 12.9898) + 100 * normal(random));
+  }
+  WalkInput in;
+  in.n = n;
+  in.step_bits = 4;
+  ASSERT_EQ(reference_axis(in, target), 1);
+  std::vector<int32_t> base;
+  const Bytes section = encode_reference(in, 1, target, base);
+  EXPECT_EQ(decode_reference(in, 1, section), base);
+  double left = 0, all = 0;
+  for (size_t k = 0; k < target.size(); ++k) {
+    left += (target[k] - base[k]) * (target[k] - base[k]);
+    all += target[k] * target[k];
+  }
+  EXPECT_LT(left, 0.01 * all);
+}
+
+TEST(Reference, IsNotProposedWhereNothingPersists) {
+  const Index4 n{1, 1, 40, 40};
+  std::mt19937 random(5);
+  std::vector<double> target(1600);
+  for (double& v : target) v = double(random() % 1000);
+  WalkInput in;
+  in.n = n;
+  EXPECT_FALSE(reference_axis(in, target).has_value());
+}
+
+TEST(Repeats, ComeBackAndRefuseDamage) {
+  const Extents e{2, {50, 60}};
+  std::mt19937 random(9);
+  for (const int32_t scale : {3, 40000, 1 << 28}) {
+    std::vector<int32_t> points(3000), read(3000);
+    for (int32_t& p : points) p = static_cast<int32_t>(random() % 5) * scale - scale;
+    const Bytes section = encode_repeats(points, e, 5, 1u << 20);
+    ASSERT_FALSE(section.empty());
+    decode_repeats(section, e, read);
+    EXPECT_EQ(points, read);
+    EXPECT_THROW(decode_repeats(ByteSpan(section).first(section.size() / 2), e, read), Failure);
+  }
+  EXPECT_DOUBLE_EQ(repeated_share(std::vector<int32_t>(3000, 4), e), 2999.0 / 3000);
+}
+
+}  // namespace
+}  // namespace h5neural
