@@ -25,7 +25,15 @@ if(NOT EXISTS ${torch_root}/lib/libtorch_cpu.so OR NOT EXISTS ${torch_root}/incl
 endif()
 
 message(STATUS "LibTorch: ${torch_root}")
-foreach(name c10 torch_cpu)
+set(torch_libraries c10 torch_cpu)
+if(H5NEURAL_CUDA)
+  if(NOT EXISTS ${torch_root}/lib/libtorch_cuda.so)
+    message(FATAL_ERROR "H5NEURAL_CUDA needs a LibTorch with CUDA, and ${torch_root}/lib has no libtorch_cuda.so. "
+      "Install it: build/venv/bin/pip install torch==2.11.0")
+  endif()
+  list(APPEND torch_libraries c10_cuda torch_cuda)
+endif()
+foreach(name ${torch_libraries})
   add_library(h5neural_${name} SHARED IMPORTED GLOBAL)
   set_target_properties(h5neural_${name} PROPERTIES IMPORTED_LOCATION ${torch_root}/lib/lib${name}.so)
 endforeach()
@@ -36,7 +44,9 @@ target_include_directories(h5neural_torch SYSTEM INTERFACE
 file(GLOB torch_cuda_libraries ${torch_root}/../nvidia/cu13/lib)
 set(torch_rpath_link ${torch_root}/lib ${torch_cuda_libraries})
 list(TRANSFORM torch_rpath_link PREPEND "-Wl,-rpath-link,")
-target_link_libraries(h5neural_torch INTERFACE h5neural_torch_cpu h5neural_c10 ${torch_rpath_link})
+list(TRANSFORM torch_libraries PREPEND h5neural_)
+# Nothing calls into torch_cuda by name: it registers its kernels when it is loaded, so the linker must keep it.
+target_link_libraries(h5neural_torch INTERFACE -Wl,--no-as-needed ${torch_libraries} ${torch_rpath_link})
 target_compile_definitions(h5neural_torch INTERFACE _GLIBCXX_USE_CXX11_ABI=1)
 add_library(h5neural::torch ALIAS h5neural_torch)
 set(H5NEURAL_TORCH_FOUND ON)
