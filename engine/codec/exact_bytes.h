@@ -7,8 +7,8 @@
 
 namespace h5neural {
 
-// The smallest of a few lossless forms, found at a low effort; `bar`: coded at full effort only where that may come
-// below this size (otherwise the quick result is returned). Section: u8 form (0 plain, 1 shuffled,
+// The smallest of a few lossless forms, found at a low effort; `bar`: coded at full effort only where that
+// may come below this size (otherwise the quick result is returned). Section: u8 form (0 plain, 1 shuffled,
 // 2 differenced and shuffled) | zstd frame.
 Bytes pack_exact(ByteSpan raw, size_t element_bytes, int effort, size_t bar);
 void unpack_exact(ByteSpan section, size_t element_bytes, std::span<uint8_t> out);

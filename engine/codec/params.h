@@ -4,7 +4,8 @@
 
 namespace h5neural {
 
-// Throws Failure with a sentence that names the parameter and what is served, or the weights that are missing.
+// Throws Failure with a sentence that names the parameter and what is served, or the weights that are
+// missing.
 void check_params(const h5n_params& p);
 
 }  // namespace h5neural
