@@ -29,7 +29,7 @@ install_packages() {
   local wanted missing=() p sudo=()
   case "$(. /etc/os-release && echo "${ID:-}-${VERSION_ID:-}")" in
     debian-12)
-      wanted=(build-essential cmake ninja-build git hdf5-tools netcdf-bin libhdf5-dev libzstd-dev libxxhash-dev
+      wanted=(build-essential cmake ninja-build git pkg-config hdf5-tools netcdf-bin libhdf5-dev libzstd-dev libxxhash-dev
         libcli11-dev nlohmann-json3-dev libfmt-dev libgtest-dev libbenchmark-dev
         clang-14 libclang-rt-14-dev clang-format-14)
       ;;
