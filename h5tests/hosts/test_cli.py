@@ -393,7 +393,9 @@ def test_train_interrupted_and_resumed(h5neural, run, tmp_path):
     data = punctures(tmp_path / "sim.h5", 120)
     out = tmp_path / "w.safetensors"
     command = [TOOL, "train", f"{data}:/U_CHI", "--abs", "5e-3", "-o", str(out), "--seconds", "12", "--latents", "4"]
-    first = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    # A shell's background job has SIGINT ignored, and hands that down.
+    first = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True,
+                             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     deadline = time.time() + 120
     while not os.path.exists(f"{out}.checkpoint") and time.time() < deadline and first.poll() is None:
         time.sleep(0.2)
