@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 import fields
-from conftest import PLUGIN_DIR, ROOT
 from fields import ABS, ID, LOSSLESS, NRMSE, PSNR, RATIO, REL, ieee
 
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+PLUGIN_DIR = os.environ["H5NEURAL_PLUGIN_DIR"]  # conftest.py sees to it
 BIN = os.path.normpath(os.path.join(PLUGIN_DIR, "..", "..", "..", "bin"))
 TOOL = os.path.join(BIN, "h5neural")
 WORKER = os.path.join(BIN, "h5neural-worker")
