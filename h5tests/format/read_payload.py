@@ -1,0 +1,772 @@
+#!/usr/bin/env python3
+"""An independent reader of payloads, written from docs/format.md alone: it shares nothing with the engine but the
+probability tables (engine/entropy/tables.inc). Slow and plain; it exists to prove that the page says enough.
+
+    read_payload.py PAYLOAD VALUES     writes the decoded values, in the byte order of the writer
+
+Serves payloads without a model. Integers throughout; the one multiplication of floats is in `lattice_values`.
+Needs numpy, xxhash and zstandard. May not import anything of the engine, nor load its library.
+"""
+import bisect
+import functools
+import itertools
+import math
+import os
+import struct
+import sys
+
+import numpy as np
+import xxhash
+import zstandard
+
+RAW, LOSSLESS, WALK, CONSTANT, REPEATS = range(5)
+TABLES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "engine", "entropy", "tables.inc")
+AXES = 4
+MOST = 1 << 30
+
+
+class Damaged(Exception):
+    """The payload breaks the format."""
+
+
+class NeedsModel(Exception):
+    """The payload's base comes from a model, which docs/format.md does not describe."""
+
+
+def require(condition, what):
+    if not condition:
+        raise Damaged(what)
+
+
+def clamp(x):
+    return min(max(x, -MOST), MOST)
+
+
+def divide(a, b):
+    """a / b, towards zero."""
+    return a // b if (a < 0) == (b < 0) else -(-a // b)
+
+
+# ---- bytes, header ---------------------------------------------------------------------------------------------------
+
+
+class Bytes:
+    def __init__(self, data):
+        self.data, self.at = bytes(data), 0
+
+    def take(self, n):
+        require(n <= len(self.data) - self.at, "a section ends early")
+        self.at += n
+        return self.data[self.at - n:self.at]
+
+    def rest(self):
+        return self.take(len(self.data) - self.at)
+
+    def get(self, kind):
+        return struct.unpack("<" + kind, self.take(struct.calcsize("<" + kind)))[0]
+
+    def varint(self):
+        v = 0
+        for shift in range(0, 64, 7):
+            b = self.get("B")
+            v |= (b & 127) << shift
+            if b < 128:
+                return v & (2**64 - 1)
+        raise Damaged("a number is too long")
+
+
+def low_hash(data):
+    return xxhash.xxh3_64_intdigest(data) & 0xFFFFFFFF
+
+
+class Header:
+    """The header of a payload, and its three sections."""
+
+    def __init__(self, payload):
+        require(len(payload) >= 8, "no header")
+        require(low_hash(payload[:4] + payload[8:]) == struct.unpack_from("<I", payload, 4)[0], "checksum")
+        r = Bytes(payload)
+        require(r.take(2) == b"hN" and r.get("B") == 1, "not a payload of version 1")
+        self.kind = r.get("B")
+        r.take(4)
+        self.values_hash = r.get("I")
+        self.mode, flags, self.rank = r.get("B"), r.get("B"), r.get("B")
+        self.type, self.big_endian = flags & 15, bool(flags & 16)
+        require(self.kind <= 4 and self.mode <= 5 and self.type in (1, 2) and 1 <= self.rank <= 8, "header")
+        require(not flags & 128 and bool(flags & 64) == (self.mode in (2, 4, 5)), "header")
+        self.size = 4 * self.type
+        self.extents = [r.varint() for _ in range(self.rank)]
+        self.count = math.prod(self.extents)
+        require(1 <= self.count < 2**32, "extents")
+        self.bound = r.get("d") if self.mode else 0.0
+        self.abs_bound = r.get("d") if flags & 64 else None
+        self.model = r.get("Q") if flags & 32 else 0
+        latents, specials = r.varint(), r.varint()
+        self.latents, self.specials, self.corrections = r.take(latents), r.take(specials), r.rest()
+
+    @property
+    def word(self):
+        return np.dtype(f"<u{self.size}")
+
+
+# ---- bit stream ------------------------------------------------------------------------------------------------------
+
+
+class Bit:
+    """A model of one bit."""
+
+    def __init__(self):
+        self.p, self.seen = 2048, 0
+
+    def update(self, bit):
+        rate = self.seen + 2 if self.seen < 3 else 5
+        self.seen = min(self.seen + 1, 255)
+        self.p += -(self.p >> rate) if bit else (4096 - self.p) >> rate
+        self.p = min(max(self.p, 16), 4080)
+
+
+class Number:
+    """The models of a number."""
+
+    def __init__(self):
+        self.zero, self.sign = Bit(), Bit()
+        self.prefix, self.mantissa = [Bit() for _ in range(31)], [Bit() for _ in range(32)]
+
+
+class BitStream:
+    def __init__(self, data):
+        self.data, self.at = data, 0
+        self.range, self.code = 2**32 - 1, 0
+        for _ in range(4):
+            self.code = self.code << 8 | self.next()
+
+    def next(self):
+        self.at += 1
+        require(self.at <= len(self.data) + 16, "a bit stream ends early")
+        return self.data[self.at - 1] if self.at <= len(self.data) else 0
+
+    def split(self, zero, one):
+        """A bit that leaves the range `zero` or `one`."""
+        bit = self.code >= zero
+        if bit:
+            self.code -= zero
+        self.range = one if bit else zero
+        while self.range < 1 << 24:
+            self.range <<= 8
+            self.code = self.code << 8 | self.next()
+        return bit
+
+    def bit(self, model):
+        bound = (self.range >> 12) * model.p
+        bit = self.split(bound, self.range - bound)
+        model.update(bit)
+        return int(bit)
+
+    def raw(self, count):
+        v = 0
+        for _ in range(count):
+            v = v << 1 | self.split(self.range >> 1, self.range >> 1)
+        return v
+
+    def number(self, m, low=-2**31, high=2**31 - 1, what="a number"):
+        """A number, which must lie in low ... high."""
+        v = self.any_number(m)
+        require(low <= v <= high, f"{what} is out of range")
+        return v
+
+    def any_number(self, m):
+        if not self.bit(m.zero):
+            return 0
+        negative = self.bit(m.sign)
+        b = 0
+        while b < 31 and self.bit(m.prefix[b]):
+            b += 1
+        v = 1
+        if b > 0:
+            v = v << 1 | self.bit(m.mantissa[b])
+        if b > 1:
+            v = v << (b - 1) | self.raw(b - 1)
+        v = (-v if negative else v) & 0xFFFFFFFF
+        return v - 2**32 if v >= 2**31 else v
+
+
+# ---- specials --------------------------------------------------------------------------------------------------------
+
+
+class Specials:
+    """Classes of all points (None: all regular), the bits of patterns and literals, and [(index, bits)] of outliers."""
+
+    def __init__(self, section, h):
+        self.classes, self.patterns, self.literals, self.outliers = None, [], [], []
+        if not section:
+            return
+        r, word = Bytes(section), "I" if h.size == 4 else "Q"
+        self.patterns = self.bits(r, word, 200)
+        self.literals = self.bits(r, word, h.count)
+        at = -1
+        for _ in range(r.varint()):
+            at += r.varint() + 1
+            require(at < h.count, "an outlier lies outside of the chunk")
+            self.outliers.append((at, r.get(word)))
+        if self.patterns or self.literals:
+            stream = BitStream(r.rest())
+            self.classes = read_classes(stream, h.extents, len(self.patterns))
+            require(int((self.classes == len(self.patterns) + 1).sum()) == len(self.literals), "literals")
+
+    @staticmethod
+    def bits(r, word, most):
+        n = r.varint()
+        require(n <= most, "a list of specials is too long")
+        return [r.get(word) for _ in range(n)]
+
+    def apply(self, words):
+        if self.classes is not None:
+            for k, bits in enumerate(self.patterns):
+                words[self.classes == k + 1] = bits
+            words[self.classes == len(self.patterns) + 1] = np.array(self.literals, words.dtype)
+        for k, bits in self.outliers:
+            words[k] = bits
+
+
+def read_classes(stream, extents, patterns):
+    length, slab = extents[-1], extents[-2] if len(extents) > 1 else 1
+    from_slab, from_row = [Bit() for _ in range(3)], [Bit() for _ in range(3)]
+    special, other, number = [Bit() for _ in range(32)], [Bit() for _ in range(2)], Number()
+    rows, last, last_class = [], 0, 1
+    for r in range(math.prod(extents[:-1])):
+        north = rows[r - 1] if r >= 1 else None
+        up = rows[r - slab] if slab > 1 and r >= slab else None
+        if up is not None and stream.bit(from_slab[last]):
+            last = 2
+            rows.append(up)
+            continue
+        if north is not None and stream.bit(from_row[last]):
+            last = 1
+            rows.append(north)
+            continue
+        last = 0
+        row = []
+        for k in range(length):
+            w, ww = row[k - 1] if k else 0, row[k - 2] if k > 1 else 0
+            n, u = north[k] if north else 0, up[k] if up else 0
+            ne = north[k + 1] if north and k + 1 < length else 0
+            context = (w != 0) + 2 * (n != 0) + 4 * (u != 0) + 8 * (ww != 0) + 16 * (ne != 0)
+            c = 0
+            if stream.bit(special[context]):
+                c = guess = w or n or u or last_class
+                if stream.bit(other[guess == w]):
+                    c = 1 + stream.number(number, 0, patterns, "a class")
+                last_class = c
+            row.append(c)
+        rows.append(row)
+    return np.array(rows, np.int64).reshape(-1)
+
+
+# ---- lattice ---------------------------------------------------------------------------------------------------------
+
+
+class Lattice:
+    def __init__(self, r):
+        b = r.get("B")
+        self.domain, self.step_bits = b >> 4, b & 15
+        require(self.domain <= 1 and self.step_bits <= 4, "its lattice is unknown")
+        self.unit = r.varint() if self.domain else r.get("d")
+        if self.domain:
+            require(1 <= self.unit < 2**63, "its lattice has no unit")
+        else:
+            require(2.0**-1022 <= self.unit < math.inf, "its lattice has no unit")
+        z = r.varint()
+        self.origin = (z >> 1) ^ -(z & 1)
+        require(self.domain or abs(self.origin) <= 2**51, "its lattice lies too far off")
+
+
+def lattice_values(lattice, points, size):
+    """The bits of the values of lattice points."""
+    if lattice.domain == 0:
+        with np.errstate(over="ignore", under="ignore"):
+            values = (points + lattice.origin).astype(np.float64) * lattice.unit
+            return values.astype(f"<f{size}").view(f"<u{size}")
+    sign = 1 << (8 * size - 1)
+    bits = []
+    for n in points.tolist():
+        i = (n + lattice.origin) * lattice.unit & (2**64 - 1)
+        i -= 2**64 if i >= 2**63 else 0
+        bits.append(min(abs(i), sign - 1) | (sign if i < 0 else 0))
+    return np.array(bits, f"<u{size}")
+
+
+# ---- residuals -------------------------------------------------------------------------------------------------------
+
+
+class Table:
+    def __init__(self, frequencies):
+        self.frequency = frequencies
+        self.start = [0, *itertools.accumulate(frequencies)]
+        self.limit = (len(frequencies) - 2) // 2
+        assert self.start[-1] == 65536 and len(frequencies) == 2 * self.limit + 2
+
+
+@functools.cache
+def tables():
+    """[shape][scale]"""
+    with open(TABLES) as f:
+        lines = [line for line in f if line.startswith("{")]
+    all_tables = [Table([int(x) for x in line.strip().strip("{},").split(",")]) for line in lines]
+    assert len(all_tables) == 3 * 31
+    return [all_tables[31 * shape:31 * shape + 31] for shape in range(3)]
+
+
+class Residuals:
+    """The rANS stream."""
+
+    def __init__(self, data):
+        self.r = Bytes(data)
+        self.states = [1 << 31]
+        if data:
+            lanes = self.r.get("B") + 1
+            require(lanes in (1, 4), "lanes")
+            self.states = [self.r.get("Q") for _ in range(lanes)]
+            require(all(2**31 <= x < 2**63 for x in self.states), "a state is out of range")
+        self.lane = 0
+
+    def slot(self):
+        return self.states[self.lane] & 0xFFFF
+
+    def step(self, start, frequency):
+        x = self.states[self.lane]
+        x = frequency * (x >> 16) + (x & 0xFFFF) - start
+        if x < 1 << 31:
+            x = x << 32 | self.r.get("I")
+        self.states[self.lane] = x
+        self.lane = (self.lane + 1) % len(self.states)
+
+    def symbol(self, table):
+        s = bisect.bisect_right(table.start, self.slot()) - 1
+        self.step(table.start[s], table.frequency[s])
+        return s
+
+    def short(self, k):
+        """k <= 16 raw bits."""
+        if k == 0:
+            return 0
+        v = self.slot() >> (16 - k)
+        self.step(v << (16 - k), 1 << (16 - k))
+        return v
+
+    def raw(self, k):
+        return self.short(k - 16) << 16 | self.short(16) if k > 16 else self.short(k)
+
+    def finish(self):
+        require(self.r.at == len(self.r.data) and all(x == 1 << 31 for x in self.states), "the residuals' end")
+
+    def residual(self, shape, scale):
+        low_bits = -(-(scale - 30) // 4) if scale > 30 else 0
+        table = tables()[shape][scale - 4 * low_bits]
+        s = self.symbol(table)
+        if s < len(table.frequency) - 1:
+            v = -((s + 1) // 2) if s & 1 else s // 2
+        else:
+            b = 0
+            while self.raw(1):
+                b += 1
+                require(b <= 30, "a residual is out of range")
+            v = table.limit + (1 << b | self.raw(b))
+            if self.raw(1):
+                v = -v
+        q = (v << low_bits) + self.raw(low_bits) - (1 << low_bits >> 1 if low_bits else 0)
+        require(abs(q) <= MOST, "a residual is out of range")
+        return q
+
+
+# ---- walk: schedule, stencils, kriging -------------------------------------------------------------------------------
+
+
+def fold(extents):
+    n = [e for e in extents if e > 1]
+    while len(n) > AXES:
+        n[:2] = [n[0] * n[1]]
+    return (1,) * (AXES - len(n)) + tuple(n)
+
+
+def read_schedule(side, n):
+    """(ghosts by the nearest point, [(grid, mask as a tuple of axes, weights)] finest first, root grid)."""
+    nearest = side.bit(Bit())
+    in_mask = [[Bit(), Bit()] for _ in range(AXES)]
+    number = Number()
+    levels, grid, mask, weight = [], tuple(n), (), (0,) * AXES
+    while math.prod(grid) > 4:
+        axes, weights = [], [0] * AXES
+        for a in range(AXES):
+            if grid[a] == 1:
+                continue
+            if side.bit(in_mask[a][a in mask]):
+                axes.append(a)
+            weights[a] = weight[a] + side.number(number, -weight[a], 11 - weight[a], "a weight")
+        require(1 <= len(axes) <= 3, "a level refines no axis, or too many")
+        mask, weight = tuple(axes), tuple(weights)
+        levels.append((grid, mask, weight))
+        grid = tuple((k + 1) // 2 if a in mask else k for a, k in enumerate(grid))
+    return nearest, levels, grid
+
+
+POWER = (256, 362, 512, 724, 1024, 1448, 2048, 2896, 4096, 5793, 8192, 11585)
+ORDER = {1: ("1",), 2: ("11", "10", "01"), 3: ("111", "110", "001", "101", "010", "011", "100")}
+
+
+def cosets(mask):
+    """The cosets of a level in order, as tuples of 0 and 1 for the four axes."""
+    for bits in ORDER[len(mask)]:
+        yield tuple(int(bits[mask.index(a)]) if a in mask else 0 for a in range(AXES))
+
+
+def square(d, weight):
+    return sum(x * x * POWER[w] for x, w in zip(d, weight))
+
+
+@functools.cache
+def stencil(margin, mask, weight, coset, known):
+    """The offsets d of the pairs, nearest first."""
+    found = []
+    for d in itertools.product(*[range(-m, m + 1) for m in margin]):
+        first = next((x for x in d if x), 0)
+        at = tuple((c + x) % 2 if a in mask else 0 for a, (c, x) in enumerate(zip(coset, d)))
+        if first > 0 and at in known:
+            found.append((square(d, weight), d))
+    return [d for _, d in sorted(found)[:64]]
+
+
+def covariance(x, exponent):
+    h = math.isqrt(x << 40)
+    r = math.isqrt(h << 24)
+    times = lambda a, b: a * b >> 24
+    hh = times(h, h)
+    return (-r, -h, -times(h, r), times(hh, r), times(hh, h), times(times(hh, h), r))[exponent]
+
+
+@functools.cache
+def kriging(pairs, weight, exponent, nugget):
+    """c_1, c_2, ... of the first 20 pairs, in units of 2^-20."""
+    d, n = pairs[:20], len(pairs[:20])
+    c = functools.cache(lambda x: covariance(x, exponent))
+    between = lambda p, q, sign: c(square([x + sign * y for x, y in zip(p, q)], weight))
+    A = [[2 * (between(p, q, -1) + between(p, q, 1)) for q in d] for p in d]
+    for i in range(n):
+        A[i][i] += 2 * (0, 1 << 20, 1 << 22, 1 << 24)[nugget]
+    k = [2 * c(square(p, weight)) for p in d]
+    M = [[A[i][j] - A[i][0] - A[0][j] + A[0][0] for j in range(1, n)] for i in range(1, n)]
+    g = [k[i] - k[0] - divide(A[i][0] - A[0][0], 2) for i in range(1, n)]
+    n -= 1
+    largest = max([1, *(M[i][i] for i in range(n)), *map(abs, g)])
+    M = [[divide(x << 40, largest) for x in row] for row in M]
+    g = [divide(x << 40, largest) for x in g]
+    for i in range(n):
+        if M[i][i] < 1 << 14:
+            return [0] * n
+        for j in range(i + 1, n):
+            f = divide(M[j][i] << 40, M[i][i])
+            for m in range(i + 1, n):
+                M[j][m] -= f * M[i][m] >> 40
+            g[j] -= f * g[i] >> 40
+    for i in reversed(range(n)):
+        g[i] = divide((g[i] << 40) - sum(M[i][j] * g[j] for j in range(i + 1, n)), M[i][i])
+    return [min(max(x >> 20, -(1 << 22)), 1 << 22) for x in g]
+
+
+# ---- walk: one level's grid ------------------------------------------------------------------------------------------
+
+
+class Grid:
+    """Values and magnitudes of a level, with ghosts. Arrays are indexed by padded position."""
+
+    def __init__(self, n):
+        self.n = n
+        wide = sum(k > 1 for k in n)
+        reach = 9 if wide <= 1 else 5 if wide <= 3 else 3
+        self.margin = tuple(reach if k > 1 else 0 for k in n)
+        self.value = np.zeros([k + 2 * m for k, m in zip(n, self.margin)], np.int64)
+        self.magnitude = np.zeros_like(self.value)
+
+    def points(self, coset, mask, d=(0,) * AXES):
+        """Where p + d lies, for all points p of a coset (of the whole grid when the mask is empty)."""
+        return tuple(slice(m + c + x, m + k + x, 2 if a in mask else 1)
+                     for a, (m, c, x, k) in enumerate(zip(self.margin, coset, d, self.n)))
+
+    def extend(self, v, coset, mask, nearest):
+        """Fills the ghosts of a coset."""
+        where = list(self.points(coset, mask))
+        for a in range(AXES):
+            m, k, step = self.margin[a], self.n[a], 2 if a in mask else 1
+            if m == 0:
+                continue
+            at = lambda i: tuple(where[:a] + [i + m] + where[a + 1:])
+            inside = range(coset[a], k, step)
+            for outer, towards in ((inside[0], -step), (inside[-1], step)):
+                p = v[at(outer)].copy()
+                slope = 0 if nearest or len(inside) < 2 else p - v[at(outer - towards)]
+                count, i = 1, outer + towards
+                while -m <= i < k + m:
+                    v[at(i)] = np.clip(p + count * slope, -MOST, MOST)
+                    count, i = count + 1, i + towards
+            where[a] = slice((m + coset[a]) % step, k + 2 * m, step)  # from here on lines start in ghosts too
+
+
+class Choices:
+    """What the side information remembers from coset to coset."""
+
+    def __init__(self):
+        bits = lambda n: [Bit() for _ in range(n)]
+        self.exponent_bit, self.nugget_bit, self.fitted_bit = bits(7), bits(7), bits(7)
+        self.exponent, self.nugget = [3] * 7, [0] * 7
+        self.size_number, self.precision_number = Number(), Number()
+        self.size = self.precision = 1
+        self.coefficient = [Number() for _ in range(3)]
+        self.weight_number = Number()
+        self.weights = [[23, 17, 19, 23, 0] for _ in range(7)]
+        self.shape_bit, self.other_bit = bits(3), bits(3)
+        self.scale_number, self.shape, self.shift = Number(), 1, 0
+
+    def coefficients(self, side, order, pairs, weight, note):
+        """c_1, c_2, ..."""
+        if side.bit(self.exponent_bit[order]):
+            self.exponent[order] = side.raw(3)
+        if side.bit(self.nugget_bit[order]):
+            self.nugget[order] = side.raw(2)
+        require(self.exponent[order] <= 5, "a variogram is unknown")
+        c = list(kriging(pairs, weight, self.exponent[order], self.nugget[order]))
+        if not side.bit(self.fitted_bit[order]):
+            return c
+        self.size += side.number(self.size_number, -self.size, 4 - self.size, "a size")
+        self.precision += side.number(self.precision_number, -self.precision, 4 - self.precision, "a precision")
+        bits = (5, 7, 9, 11, 13)[self.precision]
+        note(f"size {self.size}")
+        note(f"precision {self.precision}")
+        fitted = min(len(pairs), (4, 8, 16, 32, 64)[self.size]) - 1
+        c += [0] * (fitted - len(c))
+        for j in range(fitted):
+            model = self.coefficient[0 if j < 4 else 1 if j < 16 else 2]
+            c[j] += side.number(model, -4 << bits, 4 << bits, "a coefficient") << (20 - bits)
+        return c
+
+    def change_weights(self, side, order):
+        w = self.weights[order]
+        for i in range(5):
+            w[i] += side.number(self.weight_number, -w[i], 39 - w[i], "a context weight")
+
+    def table(self, side, context, count):
+        """(shape, scale) for a context with `count` coded points."""
+        u = 18 + 2 * (context - 10) + 1
+        scale = min(max(u + self.shift, 0), 118)
+        if count < 10:
+            return self.shape, scale
+        scale += side.number(self.scale_number, -scale, 118 - scale, "a table")
+        self.shift = scale - u
+        if side.bit(self.shape_bit[self.shape]):
+            self.shape = (self.shape + (2 if side.bit(self.other_bit[self.shape]) else 1)) % 3
+        return self.shape, scale
+
+
+def context_weight(index):
+    m = 39 - index
+    e = 2**32 >> (m // 2)
+    return 0 if index == 0 else ((e * 46341 >> 16) if m % 2 else e) >> 12
+
+
+def context_of(s, step_bits):
+    h = 0
+    if s > 0:
+        t = s.bit_length() - 1
+        h = 2 * t + 1 + ((s - (1 << t)) * 64 >= 27 << t)
+    return min(max(h - (2 * (step_bits + 4) - 9), 0), 35)
+
+
+def walk(n, step_bits, skip, side, residuals, note=lambda what: None):
+    """The values of a walk [n], before its base is added. `skip`: bool [n]. `note` is told which ways were taken."""
+    nearest, levels, root = read_schedule(side, n)
+    note("nearest" if nearest else "lines")
+    stride = [1] * AXES
+    strides = []
+    for _, mask, _ in levels:
+        strides.append(tuple(stride))
+        stride = [s * 2 if a in mask else s for a, s in enumerate(stride)]
+    grid = Grid(root)
+    inside = grid.points((0,) * AXES, ())
+    root_skip = skip[tuple(slice(None, None, s) for s in stride)]
+    value, number, last = np.zeros(root, np.int64), Number(), 0
+    for i in np.ndindex(*root):
+        if not root_skip[i]:
+            last = clamp(last + side.number(number) * (1 << step_bits))
+        value[i] = last
+    grid.value[inside] = value
+    choices = Choices()
+    for (n_level, mask, weight), s in zip(reversed(levels), reversed(strides)):
+        note(f"{len(mask)} axes")
+        coarse, grid = grid, Grid(n_level)
+        even = (0,) * AXES
+        for v, c, repeat in ((grid.value, coarse.value, nearest), (grid.magnitude, coarse.magnitude, True)):
+            v[grid.points(even, mask)] = c[coarse.points(even, ())]
+            grid.extend(v, even, mask, repeat)
+        level_skip = skip[tuple(slice(None, None, k) for k in s)]
+        decode_level(grid, mask, weight, nearest, level_skip, step_bits, side, residuals, choices, note)
+    residuals.finish()
+    return grid.value[grid.points((0,) * AXES, ())]
+
+
+def decode_level(grid, mask, weight, nearest, skip, step_bits, side, residuals, choices, note):
+    known = {(0,) * AXES}
+    for order, coset in enumerate(cosets(mask)):
+        pairs = Pairs(stencil(grid.margin, mask, weight, coset, frozenset(known)))
+        here = grid.points(coset, mask)
+        coset_skip = skip[tuple(slice(c, None, 2 if a in mask else 1) for a, c in enumerate(coset))].reshape(-1)
+        at = lambda v, j, sign: v[grid.points(coset, mask, [sign * x for x in pairs[j]])].reshape(-1)
+        sums = lambda v, j: at(v, j, 1) + at(v, j, -1)
+
+        c = choices.coefficients(side, order, pairs, weight, note)
+        note(f"variogram {choices.exponent[order]}")
+        note(f"nugget {choices.nugget[order]}")
+        nearest_sum = sums(grid.value, 0)
+        total = nearest_sum * 2**19 + 2**19
+        for j, k in enumerate(c, 1):
+            if k:
+                total += k * (sums(grid.value, j) - nearest_sum)
+        prediction = np.clip(total >> 20, -MOST, MOST)
+
+        if prediction.size >= 300:
+            note("weights")
+            choices.change_weights(side, order)
+        contexts = find_contexts(grid, pairs, prediction, sums, at, choices.weights[order], step_bits)
+        counts = [0] * 36
+        for x, skipped in zip(contexts, coset_skip):
+            counts[x] += not skipped
+        table = [choices.table(side, x, counts[x]) if counts[x] else None for x in range(36)]
+        for t in table:
+            if t:
+                note(f"shape {t[0]}")
+                note("low bits" if t[1] > 30 else "no low bits")
+        q = [0 if skipped else residuals.residual(*table[x]) for x, skipped in zip(contexts, coset_skip)]
+        value = np.clip(prediction + np.array(q, np.int64) * (1 << step_bits), -MOST, MOST)
+        shape = grid.value[here].shape
+        grid.value[here] = value.reshape(shape)
+        grid.magnitude[here] = np.minimum(abs(value - prediction), MOST).reshape(shape)
+        grid.extend(grid.value, coset, mask, nearest)
+        grid.extend(grid.magnitude, coset, mask, True)
+        known.add(coset)
+
+
+class Pairs(tuple):
+    """Offsets of a stencil (hashable)."""
+
+
+def find_contexts(grid, pairs, prediction, sums, at, weights, step_bits):
+    v, e = grid.value, grid.magnitude
+    nearest_sum = sums(v, 0)
+    f = [np.zeros_like(prediction) for _ in range(5)]
+    for j in range(min(len(pairs), 12)):
+        f[0 if j < 4 else 1] += sums(e, j)
+        if j < 6:
+            f[2] += abs(sums(v, j) - nearest_sum)
+        if j < 3:
+            f[4] += abs(at(v, j, 1) - at(v, j, -1))
+    f[3] = abs(2 * prediction - nearest_sum)
+    s = sum(context_weight(w) * np.minimum(x, MOST) for w, x in zip(weights, f)) >> 12
+    return [context_of(x, step_bits) for x in s.tolist()]
+
+
+# ---- kinds -----------------------------------------------------------------------------------------------------------
+
+
+def walk_section(section, n, step_bits, skip, note):
+    r = Bytes(section)
+    side = r.take(r.varint())
+    data = r.rest()
+    if data:
+        note(f"{data[0] + 1} lanes")
+    return walk(n, step_bits, skip, BitStream(side), Residuals(data), note)
+
+
+def read_walk(r, h, step_bits, classes, note):
+    n = fold(h.extents)
+    skip = np.zeros(n, bool) if classes is None else (classes != 0).reshape(n)
+    reference = r.get("B")
+    require(reference <= AXES, "its reference is unknown")
+    base = 0
+    if reference:
+        axis = reference - 1
+        note("reference")
+        base = walk_section(r.take(r.varint()), [1 if a == axis else k for a, k in enumerate(n)],
+                            max(0, step_bits - 3), skip.all(axis=axis, keepdims=True), note)
+    return np.clip(walk_section(r.rest(), n, step_bits, skip, note) + base, -MOST, MOST).reshape(-1)
+
+
+def unzstd(frame, size):
+    try:
+        data = zstandard.ZstdDecompressor().decompress(frame, max_output_size=size)
+    except zstandard.ZstdError as e:
+        raise Damaged("a zstd frame") from e
+    require(len(data) == size, "a zstd frame has a wrong size")
+    return data
+
+
+def read_repeats(r, h, note):
+    form = r.get("B")
+    require(form <= 7 and form & 3 < 3, "its form is unknown")
+    note(f"repeats form {form}")
+    number = "<i4" if form & 4 else "<i2"
+    points = np.frombuffer(unzstd(r.rest(), h.count * int(number[2])), number).astype(np.int64)
+    back = {0: 0, 1: 1, 2: h.extents[-1]}[form & 3]
+    if back:
+        padded = np.zeros(-(-h.count // back) * back, np.int64)
+        padded[:h.count] = points
+        points = padded.reshape(-1, back).cumsum(axis=0).reshape(-1)[:h.count]
+    return points.astype(np.uint32).astype(np.int32).astype(np.int64)  # modulo 2^32
+
+
+def read_lossless(h, note):
+    form = h.corrections[:1]
+    require(form in (b"\0", b"\1", b"\2"), "its lossless form is unknown")
+    note(f"lossless form {form[0]}")
+    data = np.frombuffer(unzstd(h.corrections[1:], h.count * h.size), np.uint8)
+    if form[0]:
+        data = np.ascontiguousarray(data.reshape(h.size, h.count).T)
+    words = data.reshape(-1).view(h.word)
+    return np.cumsum(words, dtype=h.word) if form[0] == 2 else words.copy()
+
+
+def read_values(h, note=lambda what: None):
+    """The bits of the decoded values, not yet held against their hash. Integers [count]."""
+    if h.kind == RAW:
+        require(len(h.corrections) == h.count * h.size, "its raw values have a wrong size")
+        return np.frombuffer(h.corrections, h.word)
+    if h.kind == LOSSLESS:
+        return read_lossless(h, note)
+    specials = Specials(h.specials, h)
+    if h.kind == CONSTANT:
+        require(len(h.corrections) == h.size, "its constant has a wrong size")
+        words = np.repeat(np.frombuffer(h.corrections, h.word), h.count)
+    else:
+        r = Bytes(h.corrections)
+        lattice = Lattice(r)
+        note(f"domain {lattice.domain}")
+        if h.kind == WALK and h.model:
+            raise NeedsModel(f"{h.model:016x}")
+        points = read_walk(r, h, lattice.step_bits, specials.classes, note) if h.kind == WALK else read_repeats(r, h, note)
+        words = lattice_values(lattice, points, h.size)
+    specials.apply(words)
+    for what in ("patterns", "literals", "outliers"):
+        if getattr(specials, what):
+            note(what)
+    return words
+
+
+def read_payload(payload, note=lambda what: None):
+    """The chunk's bytes, in the byte order of the writer."""
+    h = Header(payload)
+    words = read_values(h, note)
+    require(low_hash(words.astype(h.word).tobytes()) == h.values_hash, "the hash of the values")
+    return words.astype(h.word.newbyteorder(">" if h.big_endian else "<")).tobytes()
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
+    with open(sys.argv[1], "rb") as source, open(sys.argv[2], "wb") as target:
+        target.write(read_payload(source.read()))
