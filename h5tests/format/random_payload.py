@@ -1,0 +1,184 @@
+"""Random payloads that keep docs/format.md: the reader of read_payload.py is run on streams that answer with random
+decisions and write down what they answered. So every way that the format allows is taken, the ones that no writer of
+today takes too. May not import anything of the engine.
+"""
+import math
+import random
+import struct
+
+import numpy as np
+
+import read_payload as rp
+
+
+def varint(v):
+    out = bytearray()
+    while v >= 128:
+        out.append(v & 127 | 128)
+        v >>= 7
+    return bytes(out + bytes([v]))
+
+
+def zigzag(v):
+    return varint(2 * v if v >= 0 else -2 * v - 1)
+
+
+class RandomBits:
+    """In the place of a BitStream: answers at random, keeps what was said as one large number."""
+
+    def __init__(self, rng, ones=0.5):
+        self.rng, self.ones = rng, ones
+        self.low, self.range, self.shifts = 0, 2**32 - 1, 0
+
+    def put(self, bit, zero, one):
+        self.low += zero if bit else 0
+        self.range = one if bit else zero
+        while self.range < 1 << 24:
+            self.range, self.low, self.shifts = self.range << 8, self.low << 8, self.shifts + 1
+        return bit
+
+    def put_bit(self, model, bit):
+        bound = (self.range >> 12) * model.p
+        self.put(bit, bound, self.range - bound)
+        model.update(bit)
+
+    def put_raw(self, v, count):
+        for i in reversed(range(count)):
+            self.put(v >> i & 1, self.range >> 1, self.range >> 1)
+
+    def bit(self, model):
+        bit = int(self.rng.random() < self.ones)
+        self.put_bit(model, bit)
+        return bit
+
+    def raw(self, count):
+        v = self.rng.randrange(6 if count == 3 else 1 << count)  # the three raw bits name one of six variograms
+        self.put_raw(v, count)
+        return v
+
+    def number(self, m, low=-2**31 + 1, high=2**31 - 1, what=""):
+        spread = self.rng.choice((0.5, 3, 40, high - low if self.rng.random() < 0.05 else 2))
+        v = min(max(round(self.rng.gauss(0, spread)), low), high)
+        self.put_bit(m.zero, v != 0)
+        if v:
+            self.put_bit(m.sign, v < 0)
+            b = abs(v).bit_length() - 1
+            for i in range(b):
+                self.put_bit(m.prefix[i], 1)
+            if b < 31:
+                self.put_bit(m.prefix[b], 0)
+            if b > 0:
+                self.put_bit(m.mantissa[b], abs(v) >> (b - 1) & 1)
+            if b > 1:
+                self.put_raw(abs(v) & (1 << (b - 1)) - 1, b - 1)
+        return v
+
+    def finish(self):
+        return self.low.to_bytes(4 + self.shifts, "big").rstrip(b"\0")
+
+
+class RandomResiduals(rp.Residuals):
+    """In the place of Residuals: symbols as likely as their tables say."""
+
+    def __init__(self, rng):
+        self.rng, self.steps, self.now = rng, [], rng.randrange(65536)
+
+    def slot(self):
+        return self.now
+
+    def step(self, start, frequency):
+        assert start <= self.now < start + frequency
+        self.steps.append((start, frequency))
+        self.now = self.rng.randrange(65536)
+
+    def finish(self):
+        pass
+
+    def stream(self):
+        if not self.steps:
+            return b""
+        lanes = self.rng.choice((1, 4))
+        states, words = [1 << 31] * lanes, []
+        for i in reversed(range(len(self.steps))):
+            start, frequency = self.steps[i]
+            x = states[i % lanes]
+            if x >= frequency << 47:
+                words.append(x & 0xFFFFFFFF)
+                x >>= 32
+            states[i % lanes] = (x // frequency << 16) + x % frequency + start
+        return struct.pack(f"<B{lanes}Q{len(words)}I", lanes - 1, *states, *reversed(words))
+
+
+def walk_section(rng, n, step_bits, skip):
+    for _ in range(1000):  # until the masks of all levels name one to three axes
+        side, residuals = RandomBits(rng, rng.choice((0.5, 0.7, 0.95))), RandomResiduals(rng)
+        try:
+            rp.walk(n, step_bits, skip, side, residuals)
+        except rp.Damaged:
+            continue
+        coded = side.finish()
+        return varint(len(coded)) + coded + residuals.stream()
+    raise AssertionError("no schedule found")
+
+
+def specials_section(rng, extents, size):
+    """(section, classes or None)"""
+    word = "<I" if size == 4 else "<Q"
+    bits = lambda n: b"".join(struct.pack(word, rng.getrandbits(8 * size)) for _ in range(n))
+    count = math.prod(extents)
+    patterns = rng.choice((0, 0, 1, 3, 200))
+    classes, literals, coded = None, 0, b""
+    if patterns:
+        stream = RandomBits(rng, rng.choice((0.05, 0.3, 0.6)))
+        classes = rp.read_classes(stream, extents, patterns)
+        literals, coded = int((classes == patterns + 1).sum()), stream.finish()
+    places = sorted(rng.sample(range(count), rng.choice((0, min(3, count)))))
+    outliers = b"".join(varint(at - before - 1) + bits(1) for before, at in zip([-1, *places], places))
+    if not patterns and not places and rng.random() < 0.5:
+        return b"", None
+    return varint(patterns) + bits(patterns) + varint(literals) + bits(literals) + varint(len(places)) + outliers + \
+        coded, classes
+
+
+def random_extents(rng):
+    rank = rng.randint(1, 8)
+    most = rng.choice((30, 400, 2500))
+    extents = [1] * rank
+    for a in rng.sample(range(rank), rank):
+        extents[a] = rng.randint(1, max(1, min(most // math.prod(extents), rng.choice((3, 9, 40, most)))))
+    return extents
+
+
+def payload(seed):
+    """A payload of kind walk, its hash and checksum as the reader of read_payload.py says."""
+    rng = random.Random(seed)
+    extents = random_extents(rng)
+    n, kind = rp.fold(extents), rng.choice((1, 2))
+    size, domain, step_bits = 4 * kind, rng.choice((0, 1)), rng.randint(0, 4)
+    specials, classes = specials_section(rng, extents, size)
+    if domain == 0:
+        unit = struct.pack("<d", rng.uniform(1, 2) * 2.0**rng.randint(-40, 20))
+        origin = rng.choice((0, rng.randint(-2**20, 2**20), rng.choice((-1, 1)) * 2**51))
+    else:
+        unit, origin = varint(rng.choice((1, rng.getrandbits(12) + 1, 2**63 - 1))), rng.randint(-2**63, 2**63 - 1)
+    corrections = bytes([domain << 4 | step_bits]) + unit + zigzag(origin)
+    skip = np.zeros(n, bool) if classes is None else (classes != 0).reshape(n)
+    reference = rng.choice((0, 0, 1, 2, 3, 4))
+    corrections += bytes([reference])
+    if reference:
+        axis = reference - 1
+        section = walk_section(rng, [1 if a == axis else k for a, k in enumerate(n)], max(0, step_bits - 3),
+                               skip.all(axis=axis, keepdims=True))
+        corrections += varint(len(section)) + section
+    corrections += walk_section(rng, n, step_bits, skip)
+    head = bytes([1, kind | rng.choice((0, 16)), len(extents)]) + b"".join(map(varint, extents)) + \
+        struct.pack("<d", 1.0) + varint(0) + varint(len(specials))
+    return seal(b"hN\1\2" + bytes(8) + head + specials + corrections)
+
+
+def seal(damaged):
+    """The payload with the hash of its values and its checksum made right. Raises Damaged when it does not decode."""
+    checked = lambda p: p[:4] + struct.pack("<I", rp.low_hash(p[:4] + p[8:])) + p[8:]
+    h = rp.Header(checked(damaged))
+    words = rp.read_values(h).astype(h.word)
+    return checked(damaged[:8] + struct.pack("<I", rp.low_hash(words.tobytes())) + damaged[12:])

@@ -1,0 +1,185 @@
+"""docs/format.md says enough: a reader written from it alone (h5tests/format) gives the library's bits.
+
+On golden payloads, on payloads written here, on random ones that take every way of the format, on damaged ones, and on
+the example in the page itself. Payloads with a model are left out: their base is the model's.
+"""
+import glob
+import os
+import random
+import re
+import struct
+import sys
+
+import numpy as np
+import pytest
+
+import fields
+import plugin
+from fields import ABS, LOSSLESS, RATIO, REL, decimal, ieee
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(ROOT, "h5tests", "format"))
+import random_payload  # noqa: E402
+import read_payload  # noqa: E402
+
+GOLDEN = [p for p in sorted(glob.glob(os.path.join(ROOT, "h5tests", "golden", "v1", "*.payload")))
+          if not open(p, "rb").read()[13] & 0x20]
+
+
+def library(payload):
+    """What the library decodes; None when it refuses."""
+    return plugin.call(payload, (), plugin.REVERSE)
+
+
+def agrees(payload, ways=None):
+    """Decodes with both readers, and adds to `ways` what the independent one went through."""
+    ways = set() if ways is None else ways
+    mine = read_payload.read_payload(payload, ways.add)
+    theirs = library(payload)
+    assert theirs is not None, "the library refuses what the format allows"
+    assert mine == theirs, "the two readers give different bits"
+    return ways
+
+
+@pytest.mark.parametrize("path", GOLDEN, ids=os.path.basename)
+def test_golden_payloads(path):
+    agrees(open(path, "rb").read())
+
+
+def test_enough_golden_payloads():
+    assert len(GOLDEN) >= 50
+
+
+def stack_of_maps(dtype="<f4"):
+    rng = np.random.default_rng(3)
+    return (rng.normal(0, 10, (1, 20, 24)) + rng.normal(0, 0.05, (12, 20, 24))).astype(dtype)
+
+
+def words_that_come_again():
+    """Best compressed as they stand, neither shuffled nor differenced."""
+    words = np.random.default_rng(4).integers(0, 2**32, 64, "u4") & 0x7F7FFFFF
+    return words[np.random.default_rng(5).integers(0, 8, 100)[:, None] * 8 + np.arange(8)].view("<f4").reshape(-1)
+
+
+def many_kinds_of_nan():
+    a = fields.wave((30, 30), ">f4").copy()
+    a.reshape(-1).view(">u4")[::2] = 0x7FC00000 + np.arange(450) % 300
+    return a
+
+
+def masked(shape, dtype):
+    a = fields.wave(shape, dtype)
+    row = np.hypot(*np.meshgrid(*[np.linspace(-1, 1, n) for n in shape[-2:]], indexing="ij"))
+    return np.where(row < 0.7, a, np.nan).astype(dtype)
+
+
+def layers(dtype, levels):
+    """Rows of patches that come again in no order, under noise smaller than the bound."""
+    rng = np.random.default_rng(3)
+    rows = np.repeat(rng.integers(0, levels, (6, 20)), 5, axis=1)[rng.integers(0, 6, 64)]
+    return (rows + rng.uniform(-0.01, 0.01, rows.shape)).astype(dtype)
+
+
+def rough_map(dtype):
+    """As rough along one axis as along the other."""
+    a = np.random.default_rng(8).normal(size=(50, 60))
+    return (a + sum(np.roll(a, k, axis) for axis in (0, 1) for k in (-2, -1, 1, 2))).astype(dtype)
+
+
+def noise(n):
+    return (np.random.default_rng(6).integers(0, 2**32, n, "u4") & 0xBFFFFFFF).view("<f4")
+
+
+# What is stored, with which words, the kind that must come of it (None: whichever), and ways that it must take.
+WRITTEN = {
+    "raw": (noise(300), (LOSSLESS,), read_payload.RAW, ()),
+    "plain": (words_that_come_again(), (LOSSLESS,), read_payload.LOSSLESS, ("lossless form 0",)),
+    "shuffled": (np.random.default_rng(9).normal(1.5, 0.1, (60, 50)).astype(">f8"), (LOSSLESS,), read_payload.LOSSLESS, ("lossless form 1",)),
+    "differenced": (np.arange(1, 3000, dtype="<f4"), (LOSSLESS,), read_payload.LOSSLESS, ("lossless form 2",)),
+    "constant": (np.full((9, 9), 2.5, ">f8"), decimal(ABS, 1, 3), read_payload.CONSTANT, ()),
+    "constant and specials": (np.where(np.arange(900) % 7 == 0, np.nan, 2.5), decimal(ABS, 1, 3),
+                              read_payload.CONSTANT, ("patterns",)),
+    "repeats": (layers("<f4", 30), decimal(ABS, 1, 1), read_payload.REPEATS, ("domain 0",)),
+    "repeats in 32 bits": (layers(">f8", 10**6), decimal(ABS, 1, 1), read_payload.REPEATS, ()),
+    "line": (fields.wave((700,)), decimal(ABS, 1, 2), read_payload.WALK, ("lines", "1 axes", "weights")),
+    "tight": (fields.wave((9, 8, 7), "<f8"), ieee(ABS, 1e-7), read_payload.WALK, ("low bits",)),
+    "map": (rough_map(">f4"), ieee(REL, 1e-3), read_payload.WALK, ("2 axes", "weights")),
+    "many points": (fields.wave((33, 32, 34)), decimal(ABS, 5, 3), read_payload.WALK, ("4 lanes",)),
+    "four axes": (fields.wave((5, 6, 7, 8), ">f8"), ieee(REL, 1e-2), read_payload.WALK, ()),
+    "ratio": (10 ** fields.wave((20, 30)), ieee(RATIO, 1e-2), read_payload.WALK, ("domain 1",)),
+    "ratio, float32": (10 ** fields.wave((20, 30), ">f4"), ieee(RATIO, 1e-1), read_payload.WALK, ("domain 1",)),
+    "reference": (stack_of_maps(), decimal(ABS, 1, 1), read_payload.WALK, ("reference",)),
+    "specials": (fields.specials((30, 40)), decimal(ABS, 1, 3), read_payload.WALK, ("patterns",)),
+    "literals": (many_kinds_of_nan(), decimal(ABS, 1, 1), read_payload.WALK, ("patterns", "literals")),
+    "masked": (masked((20, 30), "<f4"), decimal(ABS, 1, 2), read_payload.WALK, ("patterns",)),
+    "masked stack": (stack_of_maps(">f8") + masked((1, 20, 24), ">f8"), decimal(ABS, 1, 1), read_payload.WALK,
+                     ("patterns", "reference")),
+    "two values": (np.array([1.0, 2.0], ">f4"), decimal(ABS, 1, 1), None, ()),
+    "eight axes": (fields.wave((2, 3, 1, 2, 3, 1, 4, 5), "<f8"), decimal(ABS, 1, 2), read_payload.WALK, ()),
+}
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_written_payloads(name):
+    values, words, kind, ways = WRITTEN[name]
+    payload = plugin.encode(values, words)
+    assert kind is None or read_payload.Header(payload).kind == kind
+    assert agrees(payload) >= set(ways)
+
+
+EVERY_WAY = {"1 lanes", "4 lanes", "domain 0", "domain 1", "lines", "nearest", "low bits", "no low bits", "weights",
+             "reference", "patterns", "literals", "outliers", *(f"{k} axes" for k in (1, 2, 3)),
+             *(f"nugget {k}" for k in range(4)), *(f"variogram {k}" for k in range(6)),
+             *(f"size {k}" for k in range(5)), *(f"precision {k}" for k in range(5)),
+             *(f"shape {k}" for k in range(3))}
+
+
+@pytest.mark.parametrize("block", range(4))
+def test_random_payloads_take_every_way(block):
+    ways = set()
+    for seed in range(50 * block, 50 * block + 50):
+        agrees(random_payload.payload(seed), ways)
+    assert not EVERY_WAY - ways
+
+
+@pytest.mark.parametrize("name", ["plain", "constant and specials", "repeats", "ratio", "specials", "masked stack"])
+def test_damage_with_a_checksum_made_right(name, capfd):
+    """Both readers refuse, or both give the same values once the hash of the values is made right too."""
+    values, words, _, _ = WRITTEN[name]
+    payload = plugin.encode(values, words)
+    h = read_payload.Header(payload)
+    header = len(payload) - len(h.latents) - len(h.specials) - len(h.corrections)
+    values = library(payload)
+    rng = random.Random(name)
+    changed = 0
+    for _ in range(60):
+        damaged = bytearray(payload)
+        damaged[rng.randrange(header, len(damaged))] ^= 1 << rng.randrange(8)
+        damaged[4:8] = struct.pack("<I", read_payload.low_hash(bytes(damaged[:4] + damaged[8:])))
+        try:
+            # A bit without meaning: of a zstd frame's header, or past the end of a bit stream.
+            assert read_payload.read_payload(bytes(damaged)) == values
+            assert library(bytes(damaged)) == values
+            continue
+        except read_payload.Damaged:
+            changed += 1
+        assert library(bytes(damaged)) is None, "values that the writer did not mean"
+        try:
+            sealed = random_payload.seal(bytes(damaged))
+        except read_payload.Damaged:
+            continue
+        agrees(sealed)
+    assert changed > 30
+    capfd.readouterr()
+
+
+def test_the_example_in_the_page():
+    """The hexadecimal dump in docs/format.md is a payload, and decodes to the values that stand below it."""
+    with open(os.path.join(ROOT, "docs", "format.md")) as f:
+        example = f.read().split("## Example")[1]
+    dump = "".join(re.findall(r"^    [0-9a-f]{4}  ((?:[0-9a-f]{2} ?)+)", example, re.M))
+    values = np.array(re.search(r"^    \[([-0-9.na, \n]+)\]", example, re.M)[1].replace("\n", " ").split(","), "f8")
+    payload = bytes.fromhex(dump)
+    assert read_payload.Header(payload).kind == read_payload.WALK
+    agrees(payload)
+    assert library(payload) == values.astype("<f4").tobytes()
