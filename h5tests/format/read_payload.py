@@ -748,7 +748,10 @@ def read_values(h, note=lambda what: None):
         note(f"domain {lattice.domain}")
         if h.kind == WALK and h.model:
             raise NeedsModel(f"{h.model:016x}")
-        points = read_walk(r, h, lattice.step_bits, specials.classes, note) if h.kind == WALK else read_repeats(r, h, note)
+        if h.kind == WALK:
+            points = read_walk(r, h, lattice.step_bits, specials.classes, note)
+        else:
+            points = read_repeats(r, h, note)
         words = lattice_values(lattice, points, h.size)
     specials.apply(words)
     for what in ("patterns", "literals", "outliers"):

@@ -94,7 +94,8 @@ def noise(n):
 WRITTEN = {
     "raw": (noise(300), (LOSSLESS,), read_payload.RAW, ()),
     "plain": (words_that_come_again(), (LOSSLESS,), read_payload.LOSSLESS, ("lossless form 0",)),
-    "shuffled": (np.random.default_rng(9).normal(1.5, 0.1, (60, 50)).astype(">f8"), (LOSSLESS,), read_payload.LOSSLESS, ("lossless form 1",)),
+    "shuffled": (np.random.default_rng(9).normal(1.5, 0.1, (60, 50)).astype(">f8"), (LOSSLESS,),
+                 read_payload.LOSSLESS, ("lossless form 1",)),
     "differenced": (np.arange(1, 3000, dtype="<f4"), (LOSSLESS,), read_payload.LOSSLESS, ("lossless form 2",)),
     "constant": (np.full((9, 9), 2.5, ">f8"), decimal(ABS, 1, 3), read_payload.CONSTANT, ()),
     "constant and specials": (np.where(np.arange(900) % 7 == 0, np.nan, 2.5), decimal(ABS, 1, 3),
