@@ -77,7 +77,8 @@ Lattice Lattice::read(ByteReader& r) {
     if (l.bit_unit <= 0) fail_corrupt("its lattice has no unit");
   }
   l.origin = unzigzag(r.varint());
-  if (l.domain == kLinear && std::abs(l.origin) > kMostOrigin) fail_corrupt("its lattice lies too far off");
+  if (l.domain == kLinear && (l.origin > kMostOrigin || l.origin < -kMostOrigin))
+    fail_corrupt("its lattice lies too far off");
   return l;
 }
 

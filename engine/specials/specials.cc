@@ -87,7 +87,7 @@ class ClassCoder {
       }
       const uint8_t guess = west ? west : north ? north : up ? up : last_class_;
       if (coder_.bit(other_[guess == west], here[k] != guess)) {
-        const int32_t c = coder_.number(class_, int32_t{here[k]} - 1) + 1;
+        const int64_t c = int64_t{coder_.number(class_, int32_t{here[k]} - 1)} + 1;
         if (c < 1 || c > classes_) fail_corrupt("a special has an unknown class");
         here[k] = static_cast<uint8_t>(c);
       } else {
