@@ -174,6 +174,44 @@ def test_damage_with_a_checksum_made_right(name, capfd):
     capfd.readouterr()
 
 
+def three_values(specials, corrections):
+    """A walk over three float32 under an absolute bound, with its checksum."""
+    p = b"hN\1\2" + bytes(8) + b"\1\1\1\3" + struct.pack("<d", 1.0) + bytes([0, len(specials)]) + specials + corrections
+    return p[:4] + struct.pack("<I", read_payload.low_hash(p[:4] + p[8:])) + p[8:]
+
+
+ZEROS = b"\0\0"  # no reference, side information of zeros: three points of value 0
+
+
+@pytest.mark.parametrize("said, specials, corrections", [
+    (None, b"", b"\4" + struct.pack("<d", 0.5) + b"\2" + ZEROS),
+    ("too far off", b"", b"\4" + struct.pack("<d", 0.5) + random_payload.zigzag(2**51 + 1) + ZEROS),
+    ("too far off", b"", b"\4" + struct.pack("<d", 0.5) + random_payload.zigzag(-2**63) + ZEROS),
+    ("no unit", b"", b"\4" + struct.pack("<d", 5e-324) + b"\2" + ZEROS),
+    ("no unit", b"", b"\4" + struct.pack("<d", -0.5) + b"\2" + ZEROS),
+    ("no unit", b"", b"\x14\0\2" + ZEROS),
+    ("no unit", b"", b"\x14" + random_payload.varint(2**63) + b"\2" + ZEROS),
+    ("lattice is unknown", b"", b"\5" + struct.pack("<d", 0.5) + b"\2" + ZEROS),
+    ("lattice is unknown", b"", b"\x24" + struct.pack("<d", 0.5) + b"\2" + ZEROS),
+    ("reference is unknown", b"", b"\4" + struct.pack("<d", 0.5) + b"\2\5\0"),
+    ("outside the chunk", b"\0\0\1\3" + bytes(4), b"\4" + struct.pack("<d", 0.5) + b"\2" + ZEROS),
+    ("number of literals", b"\0\1" + bytes(4) + b"\0", b"\4" + struct.pack("<d", 0.5) + b"\2" + ZEROS),
+    # A class of 2^31, one more than a number of 32 bits: ones under every model.
+    ("unknown class", b"\1" + bytes(4) + b"\0\0" + b"\xff" * 12, b"\4" + struct.pack("<d", 0.5) + b"\2" + ZEROS),
+])
+def test_limits(said, specials, corrections, capfd, monkeypatch):
+    """What lies just past a limit is refused by both readers, for that reason and before any hash."""
+    monkeypatch.setenv("H5NEURAL_VERBOSE", "1")
+    payload = three_values(specials, corrections)
+    if said is None:
+        agrees(random_payload.seal(payload))
+        return
+    with pytest.raises(read_payload.Damaged, match="^(?!the hash)"):
+        read_payload.read_payload(payload)
+    assert library(payload) is None
+    assert said in capfd.readouterr().err
+
+
 def test_the_example_in_the_page():
     """The hexadecimal dump in docs/format.md is a payload, and decodes to the values that stand below it."""
     with open(os.path.join(ROOT, "docs", "format.md")) as f:
