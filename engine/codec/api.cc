@@ -1,5 +1,6 @@
 // api.cc: the C API over the engine: the only place where failures become values. Nothing throws past it.
 #include <algorithm>
+#include <cfenv>
 #include <cstdlib>
 #include <cstring>
 #include <new>
@@ -30,8 +31,25 @@ int32_t report(h5n_error* error, int32_t status, const char* message) {
   return status;
 }
 
+// The default floating-point environment while it lives: hosts may run with other rounding modes, or with
+// denormals flushed to zero, and a reader's multiplication must give the same bits in all of them.
+class DefaultArithmetic {
+ public:
+  DefaultArithmetic() {
+    std::fegetenv(&host_);
+    std::fesetenv(FE_DFL_ENV);
+  }
+  ~DefaultArithmetic() { std::fesetenv(&host_); }
+  DefaultArithmetic(const DefaultArithmetic&) = delete;
+  DefaultArithmetic& operator=(const DefaultArithmetic&) = delete;
+
+ private:
+  std::fenv_t host_{};
+};
+
 template <class Work>
 int32_t guarded(h5n_error* error, Work&& work) noexcept {
+  const DefaultArithmetic arithmetic;
   try {
     work();
     return report(error, H5N_OK, "");

@@ -246,7 +246,7 @@ class Encoder {
     Base base;
     ByteWriter w;
     std::vector<int32_t> field;
-    const Bytes section = encode_reference(in, *axis, target, field);
+    const Bytes section = encode_reference(in, *axis, target, walk_effort(params_.effort), field);
     w.put(static_cast<uint8_t>(*axis + 1));
     w.varint(section.size());
     w.bytes(section);
@@ -370,7 +370,7 @@ class Encoder {
     std::vector<int32_t> points;
     ByteWriter section;
     section.bytes(base.reference);
-    section.bytes(encode_walk(in, schedule, target, points));
+    section.bytes(encode_walk(in, schedule, target, walk_effort(params_.effort), points));
     return finish_lattice(s, lattice, points, H5N_KIND_WALK, section.take(), base);
   }
 

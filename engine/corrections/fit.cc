@@ -5,152 +5,67 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "corrections/residual.h"
 
 namespace h5neural {
 namespace {
 
-// About `most` coded points of the coset, spread evenly but not regularly.
-std::vector<int64_t> pick(const CosetState& c, int64_t most) {
-  std::vector<int64_t> chosen;
-  const double every = std::max(1.0, double(c.points) / double(most));
-  uint64_t seed = 1;
-  for (double at = 0; at < double(c.points); at += every) {
-    seed = seed * 6364136223846793005u + 1442695040888963407u;
-    const int64_t k =
-        std::min<int64_t>(c.points - 1, int64_t(at + every * double(seed >> 40) / double(1 << 24)));
-    if (c.skip.empty() || !c.skip[k]) chosen.push_back(k);
+// The lower triangle of weighted normal equations and what follows from it.
+class Normal {
+ public:
+  Normal(const Samples& s, int columns, const std::vector<float>& weight, const float* residual)
+      : n_(columns), a_(size_t(columns) * columns), b_(columns) {
+    kernels().normal_equations(s, columns, weight.data(), residual, a_.data(), b_.data());
+    factor();
   }
-  return chosen;
-}
 
-// Estimated bits of a residual of e bins, up to a constant: grows linearly near zero, logarithmically beyond.
-double bits_of(double e) { return std::log2(1 + std::abs(e) * 1.8); }
-
-// Samples of the linear problem y ~ sum of c[j] x[j]: x[j] = S[j] - S0, y = v - S0 / 2, in bins.
-struct Problem {
-  int rows = 0, columns = 0;
-  int precision = 0;  // of coefficients that the spread of x asks for; sizes are compared at it
-  std::vector<double> x, y;
-};
-
-Problem make_problem(const LevelState& level, const CosetState& c, std::span<const double> target,
-                     const std::vector<int64_t>& chosen, int step_bits) {
-  Problem p;
-  p.rows = static_cast<int>(chosen.size());
-  p.columns = static_cast<int>(c.stencil.offset.size()) - 1;
-  p.x.reserve(size_t(p.rows) * p.columns);
-  std::vector<int64_t> offset;
-  for (const Index4& d : c.stencil.offset) {
-    int64_t o = 0;
-    for (int a = 0; a < kAxes; ++a) o += d[a] * level.layout.stride[a];
-    offset.push_back(o);
-  }
-  const double unit = 1.0 / double(int64_t{1} << step_bits);
-  for (const int64_t k : chosen) {
-    const int32_t* v = level.value.data() + c.place[k];
-    const double nearest = double(v[offset[0]]) + v[-offset[0]];
-    for (int j = 1; j <= p.columns; ++j)
-      p.x.push_back((double(v[offset[j]]) + v[-offset[j]] - nearest) * unit);
-    p.y.push_back((target[k] - nearest / 2) * unit);
-  }
-  double squares = 0;
-  for (const double v : p.x) squares += v * v;
-  const double bits = 4 + std::log2(1e-3 + std::sqrt(squares / double(std::max<size_t>(1, p.x.size()))));
-  while (p.precision + 1 < kFitPrecisions && kFitBits[p.precision] < bits) ++p.precision;
-  return p;
-}
-
-// Residuals y - x c over the first `columns` coefficients, added to what `e` holds.
-void subtract(const Problem& p, const std::vector<double>& c, std::vector<double>& e) {
-  for (int i = 0; i < p.rows; ++i) {
-    const double* x = p.x.data() + size_t(i) * p.columns;
-    double s = 0;
-    for (size_t j = 0; j < c.size(); ++j) s += c[j] * x[j];
-    e[i] -= s;
-  }
-}
-
-double total_bits(const std::vector<double>& e) {
-  double s = 0;
-  for (const double v : e) s += bits_of(v);
-  return s;
-}
-
-// The weighted normal equations of the differences.
-struct Normal {
-  int n;
-  std::vector<double> a, b;
-  Normal(const Problem& p, const std::vector<double>& e, int columns) : n(columns), a(size_t(n) * n), b(n) {
-    for (int i = 0; i < p.rows; ++i) {
-      const double* x = p.x.data() + size_t(i) * p.columns;
-      const double w = 1 / std::pow(0.4 + std::abs(e[i]), 1.4);
-      for (int j = 0; j < n; ++j) {
-        const double wx = w * x[j];
-        b[j] += wx * e[i];
-        double* row = a.data() + size_t(j) * n;
-        for (int k = 0; k <= j; ++k) row[k] += wx * x[k];
-      }
-    }
-  }
-  // Solution for the leading `m` unknowns by Cholesky, with a small ridge.
-  std::vector<double> solve(int m, double ridge) const {
-    std::vector<double> l(size_t(m) * m), s(m);
-    for (int i = 0; i < m; ++i) {
-      for (int j = 0; j <= i; ++j) {
-        double v = a[size_t(i) * n + j] + (i == j ? ridge : 0);
-        for (int k = 0; k < j; ++k) v -= l[size_t(i) * m + k] * l[size_t(j) * m + k];
-        if (i == j) {
-          if (v <= 0) return {};
-          l[size_t(i) * m + i] = std::sqrt(v);
-        } else {
-          l[size_t(i) * m + j] = v / l[size_t(j) * m + j];
-        }
-      }
-    }
-    for (int i = 0; i < m; ++i) {
-      double v = b[i];
-      for (int k = 0; k < i; ++k) v -= l[size_t(i) * m + k] * s[k];
-      s[i] = v / l[size_t(i) * m + i];
-    }
-    for (int i = m - 1; i >= 0; --i) {
-      for (int k = i + 1; k < m; ++k) s[i] -= l[size_t(k) * m + i] * s[k];
-      s[i] /= l[size_t(i) * m + i];
+  // Solution for the leading m unknowns (their factor and half of their solution are those of all).
+  std::vector<double> solve(int m) const {
+    std::vector<double> s(half_.begin(), half_.begin() + std::min<ptrdiff_t>(m, solvable_));
+    for (int i = static_cast<int>(s.size()) - 1; i >= 0; --i) {
+      for (size_t k = i + 1; k < s.size(); ++k) s[i] -= a_[k * n_ + i] * s[k];
+      s[i] /= a_[size_t(i) * n_ + i];
     }
     return s;
   }
-};
 
-std::vector<double> scaled(const std::vector<int32_t>& c, int bits) {
-  std::vector<double> d;
-  for (const int32_t v : c) d.push_back(std::ldexp(double(v), -bits));
-  return d;
-}
-
-struct Best {
-  double bits;
-  PredictorChoice choice;
-  std::vector<double> residual;  // of the samples under the kriging predictor
-};
-
-Best best_kriging(const LevelState& level, const CosetState& c, const Problem& p) {
-  Best best{1e300, {}, {}};
-  const Kriging system(c.stencil, level.level.weight);
-  for (int exponent = 0; exponent < kExponents; ++exponent) {
-    for (int nugget = 0; nugget < kNuggets; ++nugget) {
-      std::vector<double> e = p.y;
-      subtract(p, scaled(system.solve(exponent, nugget), kCoefficientBits), e);
-      const double bits = total_bits(e);
-      if (bits < best.bits) {
-        best.bits = bits;
-        best.choice.exponent = exponent;
-        best.choice.nugget = nugget;
-        best.residual = std::move(e);
+ private:
+  // Cholesky in place, with a small ridge, as far as it goes; then forward substitution.
+  void factor() {
+    const double ridge = n_ > 0 ? 1e-6 * a_[0] + 1e-9 : 0;
+    for (int i = 0; i < n_; ++i) {
+      double* row = a_.data() + size_t(i) * n_;
+      for (int j = 0; j <= i; ++j) {
+        const double* other = a_.data() + size_t(j) * n_;
+        double v = row[j] + (i == j ? ridge : 0);
+        for (int k = 0; k < j; ++k) v -= row[k] * other[k];
+        if (i != j) {
+          row[j] = v / other[j];
+        } else if (v > 0) {
+          row[j] = std::sqrt(v);
+        } else {
+          return;
+        }
       }
+      double v = b_[i];
+      for (int k = 0; k < i; ++k) v -= row[k] * half_[k];
+      half_.push_back(v / row[i]);
+      ++solvable_;
     }
   }
-  return best;
+
+  int n_;
+  ptrdiff_t solvable_ = 0;
+  std::vector<double> a_, b_, half_;
+};
+
+std::vector<float> scaled(const std::vector<int32_t>& c, int bits) {
+  std::vector<float> d;
+  d.reserve(c.size());
+  for (const int32_t v : c) d.push_back(std::ldexp(float(v), -bits));
+  return d;
 }
 
 double side_bits(const std::vector<int32_t>& d) {
@@ -159,86 +74,176 @@ double side_bits(const std::vector<int32_t>& d) {
   return s;
 }
 
-// What a fit has found so far.
-struct Fit {
-  double cost;
-  PredictorChoice choice;
-  std::vector<double> solution;  // before it was quantised
-};
+}  // namespace
 
-// Quantises one solution; `scale`: bits of the sample times this are bits of the coset.
-void try_precision(const Problem& p, const std::vector<double>& solution, int size, int precision,
-                   double scale, const Best& base, Fit& best) {
+void CosetFit::begin(const LevelState& level, const CosetState& coset, std::span<const double> target) {
+  level_ = &level;
+  coset_ = &coset;
+  target_ = target;
+  pick();
+  if (!chosen_.empty()) fill();
+}
+
+// About effort.samples coded points of the coset, spread evenly but not regularly.
+void CosetFit::pick() {
+  const CosetState& c = *coset_;
+  chosen_.clear();
+  place_.clear();
+  const double every = std::max(1.0, double(c.points) / effort_.samples);
+  const int width = c.count[kAxes - 1];
+  uint64_t seed = 1;
+  for (double at = 0; at < double(c.points); at += every) {
+    seed = seed * 6364136223846793005u + 1442695040888963407u;
+    const auto k =
+        std::min<int64_t>(c.points - 1, int64_t(at + every * double(seed >> 40) / double(1 << 24)));
+    if (!c.skip.empty() && c.skip[k]) continue;
+    const int64_t row = k / width;
+    const Index4 i{static_cast<int>(row / (int64_t{c.count[1]} * c.count[2])),
+                   static_cast<int>(row / c.count[2] % c.count[1]), static_cast<int>(row % c.count[2]),
+                   static_cast<int>(k % width)};
+    chosen_.push_back(k);
+    place_.push_back(level_->layout.at(i));
+  }
+}
+
+void CosetFit::fill() {
+  const auto rows = static_cast<int>(chosen_.size());
+  columns_ =
+      std::min(static_cast<int>(coset_->stencil.offset.size()), effort_.fitted ? kMaxPairs : kKrigingPairs) -
+      1;
+  padded_ = (rows + kSampleBlock - 1) / kSampleBlock * kSampleBlock;
+  scale_ = double(coset_->points) / rows;
+  x_.assign(size_t(padded_) * columns_, 0);
+  y_.assign(padded_, 0);
+  e_.assign(padded_, 0);
+  const PredictorTaps taps = predictor_taps(*level_, *coset_, std::vector<int32_t>(columns_ + 1));
+  const auto unit = static_cast<float>(std::ldexp(1.0, -step_bits_));
+  std::vector<int32_t> nearest(rows);
+  for (int i = 0; i < rows; ++i) {
+    nearest[i] = taps.plus[0][place_[i]] + taps.minus[0][place_[i]];
+    y_[i] = static_cast<float>(target_[chosen_[i]] - nearest[i] / 2.0) * unit;
+  }
+  double squares = 0;
+  for (int j = 0; j < columns_; ++j) {
+    float* x = x_.data() + size_t(j) * padded_;
+    const int32_t *plus = taps.plus[j + 1], *minus = taps.minus[j + 1];
+    for (int i = 0; i < rows; ++i) {
+      x[i] = static_cast<float>(plus[place_[i]] + minus[place_[i]] - nearest[i]) * unit;
+    }
+    for (int i = 0; i < rows; ++i) squares += double(x[i]) * x[i];
+  }
+  const double wanted = 4 + std::log2(1e-3 + std::sqrt(squares / std::max(1.0, double(rows) * columns_)));
+  precision_ = 0;
+  while (precision_ + 1 < kFitPrecisions && kFitBits[precision_] < wanted) ++precision_;
+}
+
+double CosetFit::bits(std::span<const float> coefficients, const float* y) const {
+  return kernels().residual_bits(samples(), coefficients, y, e_.data());
+}
+
+// Downhill from the last choice over the table of exponents and nuggets, or all of it.
+CosetFit::Best CosetFit::best_kriging(const PredictorChoice& last) const {
+  Best best;
+  const Kriging system(coset_->stencil, level_->level.weight);
+  std::array<bool, kExponents * kNuggets> tried{};
+  const auto consider = [&](int exponent, int nugget) {
+    if (exponent < 0 || exponent >= kExponents || nugget < 0 || nugget >= kNuggets) return;
+    if (std::exchange(tried[exponent * kNuggets + nugget], true)) return;
+    // A change of the last choice has to be told.
+    const double told = (exponent != last.exponent ? 5 : 0) + (nugget != last.nugget ? 4 : 0);
+    const double b =
+        bits(scaled(system.solve(exponent, nugget), kCoefficientBits), y_.data()) + told / scale_;
+    if (b >= best.bits) return;
+    best.bits = b;
+    best.choice.exponent = exponent;
+    best.choice.nugget = nugget;
+    best.residual = e_;
+  };
+  if (effort_.every_kriging) {
+    for (int k = 0; k < kExponents * kNuggets; ++k) consider(k / kNuggets, k % kNuggets);
+    return best;
+  }
+  consider(last.exponent, last.nugget);
+  for (double before = 1e301; best.bits < before;) {
+    before = best.bits;
+    const int exponent = best.choice.exponent, nugget = best.choice.nugget;
+    for (const int d : {-1, 1}) {
+      consider(exponent + d, nugget);
+      consider(exponent, nugget + d);
+    }
+  }
+  return best;
+}
+
+// Quantises one solution and keeps it where it costs less.
+void CosetFit::try_precision(const std::vector<double>& solution, int size, int precision, const Best& base,
+                             Fit& best) const {
   PredictorChoice choice = base.choice;
   choice.fitted = true;
   choice.size = size;
   choice.precision = precision;
-  const int32_t limit = 4 << kFitBits[precision];
+  const double limit = 4 << kFitBits[precision];
   for (const double v : solution) {
-    const double q = std::clamp(std::ldexp(v, kFitBits[precision]), -double(limit), double(limit));
+    const double q = std::clamp(std::ldexp(v, kFitBits[precision]), -limit, limit);
     choice.difference.push_back(static_cast<int32_t>(std::lround(q)));
   }
-  std::vector<double> e = base.residual;
-  subtract(p, scaled(choice.difference, kFitBits[precision]), e);
-  const double cost = total_bits(e) * scale + side_bits(choice.difference) + 4;
+  const double cost = bits(scaled(choice.difference, kFitBits[precision]), base.residual.data()) * scale_ +
+                      side_bits(choice.difference) + 4;
   if (cost < best.cost) best = {cost, std::move(choice), solution};
 }
 
-// Solutions of all sizes up to `columns` unknowns. `start`: the difference that the normal equations are
-// about.
-void try_sizes(const Problem& p, const Normal& normal, int columns, const std::vector<double>& start,
-               double scale, const Best& base, Fit& best) {
+// Fits of all sizes up to `columns` unknowns to what is left of the kriging predictor and `start`, weighed by
+// it.
+void CosetFit::fit_sizes(const float* residual, int columns, const std::vector<double>& start,
+                         const Best& base, Fit& best) const {
+  std::vector<float> weight(padded_, 0);
+  for (size_t i = 0; i < chosen_.size(); ++i) {
+    weight[i] = std::pow(0.15f + residual[i] * residual[i], -0.7f);
+  }
+  const Normal normal(samples(), columns, weight, residual);
   for (int size = 0; size < kFitSizes; ++size) {
-    const int m = std::min(p.columns, kFitPairs[size] - 1);
+    const int m = std::min(columns_, kFitPairs[size] - 1);
     if (m > columns || (size > 0 && m <= kFitPairs[size - 1] - 1)) break;
-    std::vector<double> s = normal.solve(m, 1e-6 * normal.a[0] + 1e-9);
-    if (s.empty()) break;
+    std::vector<double> s = normal.solve(m);
+    if (static_cast<int>(s.size()) < m) break;
     for (size_t j = 0; j < s.size() && j < start.size(); ++j) s[j] += start[j];
-    try_precision(p, s, size, p.precision, scale, base, best);
+    try_precision(s, size, precision_, base, best);
   }
 }
 
-}  // namespace
-
-PredictorChoice fit_predictor(const LevelState& level, const CosetState& c, std::span<const double> target,
-                              int step_bits) {
-  const std::vector<int64_t> chosen = pick(c, 4000);
-  if (chosen.empty()) return {};
-  const Problem p = make_problem(level, c, target, chosen, step_bits);
-  if (p.columns == 0) return {};
-  const Best base = best_kriging(level, c, p);
-  const double scale = double(c.points) / double(p.rows);
-  Fit best{base.bits * scale, base.choice, {}};
-  int columns = std::min(p.columns, p.rows / 6);
-  if (columns < 3) return best.choice;
-  try_sizes(p, Normal(p, base.residual, columns), columns, {}, scale, base, best);
+PredictorChoice CosetFit::predictor(const PredictorChoice& last) {
+  if (chosen_.empty() || columns_ == 0) return {};
+  const Best base = best_kriging(last);
+  int columns = std::min(columns_, static_cast<int>(chosen_.size()) / 6);
+  if (!effort_.fitted || columns < 3) return base.choice;
+  Fit best{base.bits * scale_, base.choice, {}};
+  fit_sizes(base.residual.data(), columns, {}, base, best);
   if (!best.choice.fitted) return best.choice;
-  // Once more, weighed by the residuals of the first fit, and no larger than it.
-  columns = static_cast<int>(best.choice.difference.size());
-  const std::vector<double> start = scaled(best.choice.difference, kFitBits[best.choice.precision]);
-  std::vector<double> e = base.residual;
-  subtract(p, start, e);
-  try_sizes(p, Normal(p, e, columns), columns, start, scale, base, best);
+  for (int round = 1; round < effort_.rounds; ++round) {
+    // Once more, weighed by the residuals of the last fit, and no larger than it.
+    columns = static_cast<int>(best.choice.difference.size());
+    const std::vector<float> start = scaled(best.choice.difference, kFitBits[best.choice.precision]);
+    bits(start, base.residual.data());
+    const std::vector<float> residual = e_;
+    fit_sizes(residual.data(), columns, {start.begin(), start.end()}, base, best);
+  }
   const std::vector<double> solution = best.solution;
   const int size = best.choice.size;
-  for (int precision = 0; precision < kFitPrecisions; ++precision) {
-    try_precision(p, solution, size, precision, scale, base, best);
-  }
+  for (int p = 0; p < kFitPrecisions; ++p) try_precision(solution, size, p, base, best);
   return best.choice;
 }
 
-ContextWeights fit_weights(const LevelState& level, const CosetState& c, std::span<const double> target,
-                           int step_bits, const ContextWeights& last) {
-  const std::vector<int64_t> chosen = pick(c, 4000);
-  if (chosen.size() < 50) return last;
-  const double unit = 1.0 / double(int64_t{1} << step_bits);
-  const size_t n = chosen.size();
+ContextWeights CosetFit::weights(const ContextWeights& last) {
+  if (chosen_.size() < 50) return last;
+  const double unit = std::ldexp(1.0, -step_bits_);
+  const size_t n = chosen_.size();
   std::vector<double> f(n * kFeatures), e(n), w(n, 1.0);
-  std::array<int32_t, kFeatures> raw{};
+  const ContextTaps taps = context_taps(*level_, *coset_, last, step_bits_);
   for (size_t i = 0; i < n; ++i) {
-    features(level, c, chosen[i], 1, raw);
+    const int32_t prediction = coset_->prediction[chosen_[i]];
+    const auto raw = features(taps, prediction, place_[i]);
     for (int j = 0; j < kFeatures; ++j) f[i * kFeatures + j] = raw[j] * unit;
-    e[i] = std::abs(target[chosen[i]] - c.prediction[chosen[i]]) * unit;
+    e[i] = std::abs(target_[chosen_[i]] - prediction) * unit;
   }
   std::array<double, kFeatures> x{};
   for (int j = 0; j < kFeatures; ++j) x[j] = std::ldexp(double(context_weight(last[j])), -16);

@@ -7,13 +7,56 @@
 
 namespace h5neural {
 
-// `target`: what the points of the coset should become (difference from the base, lattice units, not
-// rounded).
-PredictorChoice fit_predictor(const LevelState& level, const CosetState& coset,
-                              std::span<const double> target, int step_bits);
+// A sample of the points of one coset, and the linear problem that its predictors solve: y ~ sum of c[j]
+// x[j], x[j] = S[j] - S0, y = v - S0 / 2, in bins. Buffers are kept from coset to coset.
+class CosetFit {
+ public:
+  CosetFit(const WalkEffort& effort, int step_bits) : effort_(effort), step_bits_(step_bits) {}
 
-ContextWeights fit_weights(const LevelState& level, const CosetState& coset, std::span<const double> target,
-                           int step_bits, const ContextWeights& last);
+  // `target`: what the points of the coset should become (difference from the base, lattice units, not
+  // rounded).
+  void begin(const LevelState& level, const CosetState& coset, std::span<const double> target);
+
+  // `last`: exponent and nugget of the coset of the same order one level up, where the search begins.
+  PredictorChoice predictor(const PredictorChoice& last);
+
+  // After predict().
+  ContextWeights weights(const ContextWeights& last);
+
+ private:
+  struct Best {
+    double bits = 1e300;
+    PredictorChoice choice;
+    std::vector<float> residual;  // of the samples under the kriging predictor
+  };
+  struct Fit {
+    double cost = 0;
+    PredictorChoice choice;
+    std::vector<double> solution;  // before it was quantised
+  };
+
+  void pick();
+  void fill();
+  Samples samples() const { return {padded_, columns_, padded_, x_.data()}; }
+  double bits(std::span<const float> coefficients, const float* y) const;
+  Best best_kriging(const PredictorChoice& last) const;
+  void fit_sizes(const float* residual, int columns, const std::vector<double>& start, const Best& base,
+                 Fit& best) const;
+  void try_precision(const std::vector<double>& solution, int size, int precision, const Best& base,
+                     Fit& best) const;
+
+  WalkEffort effort_;
+  int step_bits_;
+  const LevelState* level_ = nullptr;
+  const CosetState* coset_ = nullptr;
+  std::span<const double> target_;
+  std::vector<int64_t> chosen_, place_;  // index in the coset, in its class
+  int columns_ = 0, padded_ = 0;         // samples rounded up to whole blocks
+  int precision_ = 0;  // of coefficients that the spread of x asks for; sizes are compared at it
+  double scale_ = 1;   // points a sample
+  std::vector<float> x_, y_;
+  mutable std::vector<float> e_;
+};
 
 // The cheapest table for these residuals.
 TableChoice fit_table(std::span<const int32_t> residuals, const TableChoice& implied);

@@ -1,73 +1,92 @@
 // grid.cc: see grid.h.
 #include "corrections/grid.h"
 
+#include "kernels/kernels.h"
+
 namespace h5neural {
 
-Layout Layout::make(const Index4& extents) {
+Layout Layout::make(const Index4& extents, uint8_t refined) {
   Layout l;
   l.n = extents;
+  l.mask = refined;
   const auto wide = std::count_if(l.n.begin(), l.n.end(), [](int extent) { return extent > 1; });
-  // Stencils reach as far as the margin: further where there is one axis only, and fewer neighbours.
-  const int reach = wide <= 1 ? 9 : wide <= 3 ? 5 : 3;
-  l.points = 1;
-  l.size = 1;
+  // Stencils reach further where there are fewer axes to find neighbours on, and hardly along short axes,
+  // whose ghosts would outnumber their points.
+  const int far = wide <= 1 ? 9 : wide <= 3 ? 5 : 3;
+  int64_t size = 1;
   for (int a = kAxes - 1; a >= 0; --a) {
-    l.margin[a] = l.n[a] > 1 ? reach : 0;
-    l.stride[a] = l.size;
-    l.size *= l.n[a] + 2 * l.margin[a];
-    l.points *= l.n[a];
+    const int n = l.n[a];
+    const bool halved = refined >> a & 1;
+    l.reach[a] = n == 1 ? 0 : n == 2 ? 1 : n <= 5 ? std::min(far, 2) : far;
+    // Two points that are one in each class need no ghosts: either has but the other for a neighbour.
+    l.margin[a] = !halved ? l.reach[a] : n <= 2 ? 0 : (l.reach[a] + 1) / 2;
+    l.stride[a] = size;
+    l.origin += l.margin[a] * size;
+    size *= (halved ? (n + 1) / 2 : n) + 2 * l.margin[a];
   }
+  l.size = size + kOverhang;
   return l;
 }
 
 namespace {
 
-// Both ends of the line of coset points at p, p + d, ..., `count` points; ghosts that lie within `margin` of
-// the grid.
-void extend_line(int32_t* p, int64_t stride, int first, int step, int count, int n, int margin,
-                 Border border) {
-  int32_t* const last = p + int64_t{count - 1} * step * stride;
-  const bool line = border == Border::linear && count > 1;
-  const int64_t low_slope = line ? int64_t{p[0]} - p[step * stride] : 0;
-  const int64_t high_slope = line ? int64_t{last[0]} - last[-step * stride] : 0;
-  for (int i = first - step, k = 1; i >= -margin; i -= step, ++k) {
-    p[(i - first) * stride] = clamp_lattice(p[0] + k * low_slope);
+// Ghosts of the class along axis a: for each line, low(k, first, second) for the k-th ghost before the first
+// point, and likewise after the last one. Lines along slower axes go by rows, which the compiler vectorises.
+template <class T, class Extend>
+void extend_axis(const Layout& l, const Index4& count, int a, T* values, Extend extend) {
+  Index4 from{}, to = count;
+  for (int b = 0; b < a; ++b) {
+    from[b] = -l.margin[b];
+    to[b] = count[b] + l.margin[b];
   }
-  const int at_last = first + (count - 1) * step;
-  for (int i = at_last + step, k = 1; i < n + margin; i += step, ++k) {
-    last[(i - at_last) * stride] = clamp_lattice(last[0] + k * high_slope);
+  const int64_t d = l.stride[a], inner = count[a] > 1 ? d : 0;
+  const int width = a == kAxes - 1 ? 1 : count[kAxes - 1];
+  // High ghosts reach as far as those of class 0, which may have one point more.
+  const int beyond = l.margin[a] + (l.mask >> a & 1 ? (l.n[a] + 1) / 2 - count[a] : 0);
+  to[a] = 1;
+  to[kAxes - 1] = 1;
+  from[kAxes - 1] = 0;
+  Index4 i{};
+  for (i[0] = from[0]; i[0] < to[0]; ++i[0]) {
+    for (i[1] = from[1]; i[1] < to[1]; ++i[1]) {
+      for (i[2] = from[2]; i[2] < to[2]; ++i[2]) {
+        T* first = values + l.at(i);
+        T* last = first + (count[a] - 1) * d;
+        for (int k = 1; k <= l.margin[a]; ++k) {
+          T* out = first - k * d;
+          for (int x = 0; x < width; ++x) out[x] = extend(k, first[x], first[x + inner]);
+        }
+        for (int k = 1; k <= beyond; ++k) {
+          T* out = last + k * d;
+          for (int x = 0; x < width; ++x) out[x] = extend(k, last[x], last[x - inner]);
+        }
+      }
+    }
+  }
+}
+
+template <class T, class Extend>
+void extend_class(const Layout& l, uint8_t axes, std::vector<T>& values, Extend extend) {
+  const Index4 count = l.count(axes);
+  if (points(count) == 0) return;
+  // Along an axis already done the lines start in the ghosts as well, so corners are filled too.
+  for (int a = 0; a < kAxes; ++a) {
+    if (l.margin[a] > 0) extend_axis(l, count, a, values.data(), extend);
   }
 }
 
 }  // namespace
 
-void fill_ghosts(const Layout& l, const Coset& c, Border border, std::vector<int32_t>& values) {
-  const Index4 count = c.count(l);
-  for (const int k : count) {
-    if (k == 0) return;
-  }
-  // Axis by axis; along an axis already done the lines start in the ghosts as well, so corners are filled
-  // too.
-  Index4 from = c.first, to = l.n;
-  for (int a = 0; a < kAxes; ++a) {
-    if (l.margin[a] == 0) continue;
-    Index4 lo = from, hi = to;
-    lo[a] = c.first[a];
-    hi[a] = c.first[a] + 1;
-    Index4 i = lo;
-    for (i[0] = lo[0]; i[0] < hi[0]; i[0] += c.step[0]) {
-      for (i[1] = lo[1]; i[1] < hi[1]; i[1] += c.step[1]) {
-        for (i[2] = lo[2]; i[2] < hi[2]; i[2] += c.step[2]) {
-          for (i[3] = lo[3]; i[3] < hi[3]; i[3] += c.step[3]) {
-            extend_line(values.data() + l.at(i), l.stride[a], c.first[a], c.step[a], count[a], l.n[a],
-                        l.margin[a], border);
-          }
-        }
-      }
-    }
-    from[a] = c.first[a] - (c.first[a] + l.margin[a]) / c.step[a] * c.step[a];
-    to[a] = l.n[a] + l.margin[a];
-  }
+void extend_values(const Layout& l, uint8_t axes, std::vector<int32_t>& values) {
+  static constexpr int32_t kSteepest = kLatticeMax >> 2;  // ten steps of it stay within 32 bits
+  extend_class(l, axes, values, [](int k, int32_t p, int32_t inner) {
+    const int32_t slope = std::clamp(p - inner, -kSteepest, kSteepest);
+    return std::clamp(p + k * slope, -kLatticeMax, kLatticeMax);
+  });
+}
+
+void extend_magnitudes(const Layout& l, uint8_t axes, std::vector<uint16_t>& magnitudes) {
+  extend_class(l, axes, magnitudes, [](int, uint16_t p, uint16_t) { return p; });
 }
 
 }  // namespace h5neural

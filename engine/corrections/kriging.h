@@ -7,12 +7,12 @@
 #include <vector>
 
 #include "corrections/stencil.h"
+#include "kernels/kernels.h"
 
 namespace h5neural {
 
-constexpr int kCoefficientBits = 20;  // coefficients are integers, units of 2^-20
-constexpr int kExponents = 6;         // variogram h^0.5, h^1, h^1.5, h^2.5, h^3, h^3.5
-constexpr int kNuggets = 4;           // 0, 1/16, 1/4, 1 of the variogram at distance 1
+constexpr int kExponents = 6;  // variogram h^0.5, h^1, h^1.5, h^2.5, h^3, h^3.5
+constexpr int kNuggets = 4;    // 0, 1/16, 1/4, 1 of the variogram at distance 1
 constexpr int kKrigingPairs = 20;
 
 // Coefficient of each pair but the first (a point is predicted as S0 / 2 + sum of c[j] (S[j] - S0), S[j] the

@@ -99,14 +99,14 @@ std::optional<int> reference_axis(const WalkInput& in, std::span<const double> t
 }
 
 Bytes encode_reference(const WalkInput& in, int axis, std::span<const double> target,
-                       std::vector<int32_t>& base) {
+                       const WalkEffort& effort, std::vector<int32_t>& base) {
   const Along l(in.n, axis);
   const std::vector<uint8_t> skip = empty_cells(in, l);
   const WalkInput m = mean_input(in, axis, skip);
   const Mean mean = mean_along(in, l, target);
   const std::vector<Schedule> schedules = propose_schedules(m.n, mean.of, skip);
   std::vector<int32_t> decoded;
-  Bytes section = encode_walk(m, schedules.front(), mean.of, decoded);
+  Bytes section = encode_walk(m, schedules.front(), mean.of, effort, decoded);
   base = spread(decoded, l);
   return section;
 }

@@ -14,7 +14,7 @@ std::optional<int> reference_axis(const WalkInput& in, std::span<const double> t
 
 // Writer. Section: the walk over the mean. `base` receives what the reader will get, spread over the chunk.
 Bytes encode_reference(const WalkInput& in, int axis, std::span<const double> target,
-                       std::vector<int32_t>& base);
+                       const WalkEffort& effort, std::vector<int32_t>& base);
 
 // Reader.
 std::vector<int32_t> decode_reference(const WalkInput& in, int axis, ByteSpan section);

@@ -4,6 +4,7 @@
 #include <bit>
 #include <cstdint>
 #include <cstdlib>
+#include <span>
 
 #include "corrections/side.h"
 #include "entropy/rans.h"
@@ -76,5 +77,30 @@ inline int32_t decode_residual(RansDecoder& in, const ResidualTable& t) {
   if (q > kResidualMax || q < -kResidualMax) fail_corrupt("a residual is out of range");
   return static_cast<int32_t>(q);
 }
+
+using ContextTables = std::array<ResidualTable, kContexts>;
+
+class ResidualEncoder {
+ public:
+  void batch(std::span<const int32_t> q, std::span<const uint8_t> context, const ContextTables& tables) {
+    for (size_t k = 0; k < q.size(); ++k) encode_residual(rans_, tables[context[k]], q[k]);
+  }
+  Bytes finish() { return rans_.finish(); }
+
+ private:
+  RansEncoder rans_;
+};
+
+class ResidualDecoder {
+ public:
+  explicit ResidualDecoder(ByteSpan in) : rans_(in) {}
+  void batch(std::span<const uint8_t> context, const ContextTables& tables, std::span<int32_t> q) {
+    for (size_t k = 0; k < q.size(); ++k) q[k] = decode_residual(rans_, tables[context[k]]);
+  }
+  void finish() const { rans_.finish(); }
+
+ private:
+  RansDecoder rans_;
+};
 
 }  // namespace h5neural

@@ -14,8 +14,6 @@ namespace {
 constexpr int kRootPoints = 4;  // grids of at most this many points are the root
 constexpr int kMaxLevels = 4 * 32;
 
-int64_t points(const Index4& n) { return int64_t{n[0]} * n[1] * n[2] * n[3]; }
-
 // Mean |x(p) - (x(p - s) + x(p + s)) / 2| along one axis over a sample of the points of the stride grid;
 // negative where the axis is too short to tell.
 double roughness(const Index4& n, const Index4& stride, int axis, const std::vector<double>& x,
@@ -140,8 +138,6 @@ struct ScheduleModels {
 
 void write_schedule(BitEncoder& out, const Schedule& s) {
   ScheduleModels m;
-  BitModel plain;
-  out.bit(plain, s.border == Border::nearest);
   Index4 grid = s.n;
   Level before;
   for (const Level& level : s.levels) {
@@ -157,10 +153,8 @@ void write_schedule(BitEncoder& out, const Schedule& s) {
 
 Schedule read_schedule(BitDecoder& in, const Index4& n) {
   ScheduleModels m;
-  BitModel plain;
   Schedule s;
   s.n = n;
-  s.border = in.bit(plain) ? Border::nearest : Border::linear;
   Index4 grid = n;
   Level before;
   while (points(grid) > kRootPoints) {

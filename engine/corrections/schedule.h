@@ -20,8 +20,7 @@ struct Level {
 constexpr int kMaxWeight = 11;
 
 struct Schedule {
-  Index4 n{1, 1, 1, 1};  // the folded extents of the chunk
-  Border border = Border::linear;
+  Index4 n{1, 1, 1, 1};       // the folded extents of the chunk
   std::vector<Level> levels;  // finest first
   bool operator==(const Schedule&) const = default;
 };

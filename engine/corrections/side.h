@@ -8,6 +8,7 @@
 #include "corrections/kriging.h"
 #include "entropy/bit_coder.h"
 #include "entropy/tables.h"
+#include "kernels/kernels.h"
 
 namespace h5neural {
 
@@ -24,12 +25,10 @@ struct PredictorChoice {
   std::vector<int32_t> difference;  // of the coefficients from the kriging ones, in units of 2^-kFitBits
 };
 
-constexpr int kFeatures = 5;
 constexpr int kWeightSteps = 40;
 // Weight of each feature in the expected magnitude: index 0 is 0, index k is 2^((k - 31) / 2).
 using ContextWeights = std::array<uint8_t, kFeatures>;
 
-constexpr int kContexts = 36;
 struct TableChoice {
   int shape = 1;
   int scale = 0;  // 0 .. kMaxScale

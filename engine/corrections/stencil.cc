@@ -10,16 +10,6 @@
 namespace h5neural {
 namespace {
 
-// The parity class of a point that lies `d` away from a point of the coset `axes`: the axes on which it is
-// odd.
-uint8_t class_at(uint8_t axes, uint8_t mask, const Index4& d) {
-  uint8_t c = axes;
-  for (int a = 0; a < kAxes; ++a) {
-    if ((mask >> a & 1) && (d[a] & 1)) c ^= static_cast<uint8_t>(1 << a);
-  }
-  return c;
-}
-
 bool positive(const Index4& d) {
   for (const int k : d) {
     if (k != 0) return k > 0;
@@ -51,13 +41,19 @@ std::vector<uint8_t> coset_order(uint8_t mask) {
   return order;
 }
 
-Coset make_coset(uint8_t mask, uint8_t axes) {
-  Coset c;
+Neighbour neighbour(const Layout& l, uint8_t axes, const Index4& d) {
+  Neighbour n{axes, 0};
   for (int a = 0; a < kAxes; ++a) {
-    c.step[a] = mask >> a & 1 ? 2 : 1;
-    c.first[a] = axes >> a & 1;
+    int step = d[a];
+    if (l.mask >> a & 1) {
+      const int own = axes >> a & 1, other = own ^ (d[a] & 1);
+      n.axes ^= static_cast<uint8_t>((own ^ other) << a);
+      step = (own + d[a] - other) / 2;
+    }
+    // Without a margin there is one point in each class, the same on both sides.
+    if (l.margin[a] > 0) n.offset += step * l.stride[a];
   }
-  return c;
+  return n;
 }
 
 int64_t weighted_square(const Index4& d, const std::array<uint8_t, kAxes>& weight) {
@@ -76,12 +72,12 @@ Stencil make_stencil(const Layout& l, const Level& level, uint8_t axes, uint32_t
   };
   std::vector<Pair> pairs;
   Index4 d{};
-  const Index4& m = l.margin;
+  const Index4& m = l.reach;
   for (d[0] = -m[0]; d[0] <= m[0]; ++d[0]) {
     for (d[1] = -m[1]; d[1] <= m[1]; ++d[1]) {
       for (d[2] = -m[2]; d[2] <= m[2]; ++d[2]) {
         for (d[3] = -m[3]; d[3] <= m[3]; ++d[3]) {
-          if (!positive(d) || !(known >> class_at(axes, level.mask, d) & 1)) continue;
+          if (!positive(d) || !(known >> neighbour(l, axes, d).axes & 1)) continue;
           pairs.push_back({weighted_square(d, level.weight), d});
         }
       }

@@ -1,178 +1,159 @@
 // walk.cc: the steps that reader and writer share; see walk.h. Integer arithmetic throughout.
 #include "corrections/walk.h"
 
-#include <algorithm>
-#include <bit>
-#include <cstdlib>
-
 namespace h5neural {
 
-template <class T>
-std::vector<T> sample(std::span<const T> full, const Index4& n, const Index4& stride, const Index4& grid) {
-  std::vector<T> out;
-  if (full.empty()) return out;
-  out.reserve(size_t(grid[0]) * grid[1] * grid[2] * grid[3]);
-  for (int64_t i = 0; i < grid[0]; ++i) {
-    for (int64_t j = 0; j < grid[1]; ++j) {
-      for (int64_t k = 0; k < grid[2]; ++k) {
-        const int64_t row = ((i * stride[0] * n[1] + j * stride[1]) * n[2] + k * stride[2]) * n[3];
-        for (int64_t m = 0; m < grid[3]; ++m) out.push_back(full[row + m * stride[3]]);
-      }
-    }
-  }
-  return out;
+LevelState root_level(const Rung& rung) {
+  LevelState s;
+  s.layout = Layout::make(rung.grid, 0);
+  s.spacing = rung.stride;
+  s.value[0].assign(s.layout.size, 0);
+  s.magnitude[0].assign(s.layout.size, 0);
+  return s;
 }
-template std::vector<int32_t> sample(std::span<const int32_t>, const Index4&, const Index4&, const Index4&);
-template std::vector<uint8_t> sample(std::span<const uint8_t>, const Index4&, const Index4&, const Index4&);
-template std::vector<double> sample(std::span<const double>, const Index4&, const Index4&, const Index4&);
 
-LevelState refine(const LevelState& coarse, const Layout& layout, const Level& level, Border border) {
+LevelState refine(const LevelState& coarse, const Rung& rung, const Level& level) {
   LevelState fine;
-  fine.layout = layout;
+  fine.layout = Layout::make(rung.grid, level.mask);
   fine.level = level;
-  fine.value.assign(layout.size, 0);
-  fine.magnitude.assign(layout.size, 0);
-  const Coset even = make_coset(level.mask, 0);
-  for_rows(layout, even, [&](int64_t p, const Index4& i, int count) {
-    Index4 c = i;
-    for (int a = 0; a < kAxes; ++a) c[a] /= even.step[a];
-    const int64_t q = coarse.layout.at(c);
-    for (int k = 0; k < count; ++k) {
-      fine.value[p + k * even.step[3]] = coarse.value[q + k];
-      fine.magnitude[p + k * even.step[3]] = coarse.magnitude[q + k];
-    }
+  fine.spacing = rung.stride;
+  fine.value[0].resize(fine.layout.size);
+  fine.magnitude[0].resize(fine.layout.size);
+  for_rows(fine.layout.count(0), [&](const Index4& i) {
+    const int64_t p = fine.layout.at(i);
+    grid_row(coarse.layout, coarse.value, i, fine.value[0].data() + p);
+    grid_row(coarse.layout, coarse.magnitude, i, fine.magnitude[0].data() + p);
   });
-  fill_ghosts(layout, even, border, fine.value);
-  fill_ghosts(layout, even, Border::nearest, fine.magnitude);
+  extend_values(fine.layout, 0, fine.value[0]);
+  extend_magnitudes(fine.layout, 0, fine.magnitude[0]);
   return fine;
 }
 
-Predictor make_predictor(const Layout& layout, const Stencil& stencil, const PredictorChoice& choice,
-                         const std::vector<int32_t>& kriged) {
-  const size_t fitted = choice.fitted ? choice.difference.size() + 1 : 0;
-  const size_t pairs = std::max(kriged.size() + 1, fitted);
-  Predictor p;
-  p.coefficient.assign(pairs, 0);
-  for (size_t j = 0; j < pairs; ++j) {
-    int64_t at = 0;
-    for (int a = 0; a < kAxes; ++a) at += stencil.offset[j][a] * layout.stride[a];
-    p.offset.push_back(at);
-    if (j == 0) continue;
-    if (j - 1 < kriged.size()) p.coefficient[j] = kriged[j - 1];
-    if (j < fitted)
-      p.coefficient[j] += choice.difference[j - 1] * (1 << (kCoefficientBits - kFitBits[choice.precision]));
-  }
-  return p;
-}
-
-CosetState make_coset_state(const LevelState& level, uint8_t axes, int order, uint32_t known) {
-  CosetState c;
-  c.coset = make_coset(level.level.mask, axes);
+void begin_coset(const WalkInput& in, const LevelState& level, uint8_t axes, int order, uint32_t known,
+                 CosetState& c) {
+  c.axes = axes;
   c.order = order;
-  const Layout& l = level.layout;
-  for_rows(l, c.coset, [&](int64_t p, const Index4& i, int count) {
-    int64_t at = ((int64_t{i[0]} * l.n[1] + i[1]) * l.n[2] + i[2]) * l.n[3] + i[3];
-    for (int k = 0; k < count; ++k) {
-      c.place.push_back(p + k * c.coset.step[3]);
-      if (!level.skip.empty()) c.skip.push_back(level.skip[at + k * c.coset.step[3]]);
-    }
+  c.count = level.layout.count(axes);
+  c.points = points(c.count);
+  if (c.points == 0) return;
+  c.stencil = make_stencil(level.layout, level.level, axes, known);
+  const size_t room = static_cast<size_t>(c.points) + kOverhang;
+  c.prediction.resize(room);
+  c.quantised.resize(room);
+  c.context.resize(room);
+  c.skip.clear();
+  if (in.skip.empty()) return;
+  c.skip.reserve(c.points);
+  for_chunk_rows(in, level, c, [&](const Index4&, int64_t at, int64_t step) {
+    for (int k = 0; k < c.count[kAxes - 1]; ++k) c.skip.push_back(in.skip[at + k * step]);
   });
-  c.points = static_cast<int64_t>(c.place.size());
-  if (c.points > 0) c.stencil = make_stencil(l, level.level, axes, known);
+}
+
+std::vector<int32_t> coefficients(const Stencil& stencil, const Level& level, const PredictorChoice& choice) {
+  std::vector<int32_t> c = kriging(stencil, level.weight, choice.exponent, choice.nugget);
+  if (choice.fitted) {
+    if (c.size() < choice.difference.size()) c.resize(choice.difference.size());
+    for (size_t j = 0; j < choice.difference.size(); ++j) {
+      c[j] += choice.difference[j] * (1 << (kCoefficientBits - kFitBits[choice.precision]));
+    }
+  }
+  // A point is S0 / 2 + sum of c[j] (S[j] - S0): what the others take is missing from the nearest pair.
+  int32_t nearest = 1 << (kCoefficientBits - 1);
+  for (const int32_t v : c) nearest -= v;
+  c.insert(c.begin(), nearest);
   return c;
-}
-
-void predict(const LevelState& level, const Predictor& predictor, CosetState& coset) {
-  constexpr int64_t kHalf = int64_t{1} << (kCoefficientBits - 1);
-  coset.prediction.resize(coset.points);
-  const size_t pairs = predictor.offset.size();
-  for (int64_t k = 0; k < coset.points; ++k) {
-    const int32_t* v = level.value.data() + coset.place[k];
-    const int64_t nearest = int64_t{v[predictor.offset[0]]} + v[-predictor.offset[0]];
-    int64_t sum = nearest * kHalf + kHalf;
-    for (size_t j = 1; j < pairs; ++j) {
-      const int64_t o = predictor.offset[j];
-      sum += predictor.coefficient[j] * (int64_t{v[o]} + v[-o] - nearest);
-    }
-    coset.prediction[k] = clamp_lattice(sum >> kCoefficientBits);
-  }
-}
-
-void features(const LevelState& level, const CosetState& coset, int64_t from, int64_t count,
-              std::span<int32_t> out) {
-  constexpr size_t kNear = 4, kFar = 12, kSpread = 6, kGradient = 3;
-  std::array<int64_t, kFar> offset{};
-  const size_t pairs = std::min(coset.stencil.offset.size(), kFar);
-  for (size_t j = 0; j < pairs; ++j) {
-    for (int a = 0; a < kAxes; ++a) offset[j] += coset.stencil.offset[j][a] * level.layout.stride[a];
-  }
-  constexpr int64_t kMost = 1 << 30;
-  for (int64_t k = from; k < from + count; ++k) {
-    const int32_t* v = level.value.data() + coset.place[k];
-    const int32_t* e = level.magnitude.data() + coset.place[k];
-    const int64_t nearest = int64_t{v[offset[0]]} + v[-offset[0]];
-    std::array<int64_t, kFeatures> f{};
-    for (size_t j = 0; j < pairs; ++j) {
-      const int64_t o = offset[j];
-      f[j < kNear ? 0 : 1] += int64_t{e[o]} + e[-o];
-      if (j < kSpread) f[2] += std::abs(int64_t{v[o]} + v[-o] - nearest);
-      if (j < kGradient) f[4] += std::abs(int64_t{v[o]} - v[-o]);
-    }
-    f[3] = std::abs(2 * int64_t{coset.prediction[k]} - nearest);
-    for (int i = 0; i < kFeatures; ++i) {
-      out[(k - from) * kFeatures + i] = static_cast<int32_t>(std::min(f[i], kMost));
-    }
-  }
-}
-
-int64_t context_weight(int index) {
-  if (index == 0) return 0;
-  const int64_t even = int64_t{1} << 32 >> ((kWeightSteps - 1 - index) / 2);  // 2^16 at index 7 below the top
-  return ((kWeightSteps - 1 - index) % 2 ? even * 46341 >> 16 : even) >> 12;
 }
 
 namespace {
 
-// Twice the binary logarithm, rounded down to a half octave; 0 for 0.
-int half_octaves(uint64_t v) {
-  if (v == 0) return 0;
-  const int top = std::bit_width(v) - 1;
-  const bool upper = (v - (uint64_t{1} << top)) * 64 >= (uint64_t{27} << top);  // sqrt(2) - 1 = 26.5 / 64
-  return 2 * top + (upper ? 1 : 0) + 1;
+// Where a class keeps the neighbours d and -d of the points of a coset.
+template <class T>
+void aim(const LevelState& level, uint8_t axes, const Classes<T>& classes, Index4 d, const T*& plus,
+         const T*& minus) {
+  const Neighbour ahead = neighbour(level.layout, axes, d);
+  for (int& x : d) x = -x;
+  const Neighbour behind = neighbour(level.layout, axes, d);
+  plus = classes[ahead.axes].data() + ahead.offset;
+  minus = classes[behind.axes].data() + behind.offset;
 }
 
 }  // namespace
 
-void choose_contexts(const LevelState& level, const ContextWeights& weights, int step_bits,
-                     CosetState& coset) {
-  std::array<int64_t, kFeatures> w{};
-  for (int i = 0; i < kFeatures; ++i) w[i] = context_weight(weights[i]);
-  coset.context.resize(coset.points);
-  constexpr int64_t kBlock = 1024;
-  std::vector<int32_t> f(kBlock * kFeatures);
-  const int origin = 2 * (step_bits + 4) + 1 - 10;  // context 10: one bin
-  for (int64_t from = 0; from < coset.points; from += kBlock) {
-    const int64_t count = std::min(kBlock, coset.points - from);
-    features(level, coset, from, count, f);
-    for (int64_t k = 0; k < count; ++k) {
-      int64_t s = 0;
-      for (int i = 0; i < kFeatures; ++i) s += w[i] * f[k * kFeatures + i];
-      // Expected magnitude in sixteenths of a lattice unit.
-      const int h = half_octaves(static_cast<uint64_t>(s >> 12));
-      coset.context[from + k] = static_cast<uint8_t>(std::clamp(h - origin, 0, kContexts - 1));
-    }
+PredictorTaps predictor_taps(const LevelState& level, const CosetState& coset,
+                             const std::vector<int32_t>& coefficients) {
+  PredictorTaps t;
+  t.pairs = static_cast<int>(coefficients.size());
+  for (int j = 0; j < t.pairs; ++j) {
+    aim(level, coset.axes, level.value, coset.stencil.offset[j], t.plus[j], t.minus[j]);
+    t.coefficient[j] = coefficients[j];
   }
+  return t;
 }
 
-void accept(LevelState& level, const CosetState& coset, std::span<const int32_t> quantised, int step_bits,
-            Border border) {
-  for (int64_t k = 0; k < coset.points; ++k) {
-    const int32_t v = clamp_lattice(coset.prediction[k] + int64_t{quantised[k]} * (int64_t{1} << step_bits));
-    level.value[coset.place[k]] = v;
-    level.magnitude[coset.place[k]] = clamp_lattice(std::abs(int64_t{v} - coset.prediction[k]));
+void predict(const LevelState& level, const PredictorTaps& taps, CosetState& coset) {
+  const Kernels& k = kernels();
+  int32_t* out = coset.prediction.data();
+  for_rows(coset.count, [&](const Index4& i) {
+    k.predict(taps, level.layout.at(i), coset.count[kAxes - 1], out);
+    out += coset.count[kAxes - 1];
+  });
+}
+
+int32_t context_weight(int index) {
+  if (index == 0) return 0;
+  const int64_t even = int64_t{1} << 32 >> ((kWeightSteps - 1 - index) / 2);  // 2^16 at index 7 below the top
+  return static_cast<int32_t>(((kWeightSteps - 1 - index) % 2 ? even * 46341 >> 16 : even) >> 12);
+}
+
+ContextTaps context_taps(const LevelState& level, const CosetState& coset, const ContextWeights& weights,
+                         int step_bits) {
+  ContextTaps t;
+  t.pairs = std::min(static_cast<int>(coset.stencil.offset.size()), kContextPairs);
+  for (int j = 0; j < t.pairs; ++j) {
+    const Index4& d = coset.stencil.offset[j];
+    aim(level, coset.axes, level.value, d, t.plus[j], t.minus[j]);
+    aim(level, coset.axes, level.magnitude, d, t.plus_magnitude[j], t.minus_magnitude[j]);
   }
-  fill_ghosts(level.layout, coset.coset, border, level.value);
-  fill_ghosts(level.layout, coset.coset, Border::nearest, level.magnitude);
+  for (int i = 0; i < kFeatures; ++i) t.weight[i] = context_weight(weights[i]);
+  t.origin = 2 * (step_bits + 4) + 1 - 10;  // context 10: one bin
+  return t;
+}
+
+void choose_contexts(const LevelState& level, const ContextTaps& taps, CosetState& coset) {
+  const Kernels& k = kernels();
+  int64_t done = 0;
+  for_rows(coset.count, [&](const Index4& i) {
+    k.contexts(taps, coset.prediction.data() + done, level.layout.at(i), coset.count[kAxes - 1],
+               coset.context.data() + done);
+    done += coset.count[kAxes - 1];
+  });
+}
+
+void accept(LevelState& level, const CosetState& coset, int step_bits) {
+  std::vector<int32_t>& value = level.value[coset.axes];
+  std::vector<uint16_t>& magnitude = level.magnitude[coset.axes];
+  value.resize(level.layout.size);
+  magnitude.resize(level.layout.size);
+  const Kernels& k = kernels();
+  int64_t done = 0;
+  for_rows(coset.count, [&](const Index4& i) {
+    const int64_t p = level.layout.at(i);
+    k.accept(coset.prediction.data() + done, coset.quantised.data() + done, coset.count[kAxes - 1], step_bits,
+             value.data() + p, magnitude.data() + p);
+    done += coset.count[kAxes - 1];
+  });
+  extend_values(level.layout, coset.axes, value);
+  extend_magnitudes(level.layout, coset.axes, magnitude);
+}
+
+void finish_field(const WalkInput& in, const LevelState& finest, std::span<int32_t> decoded) {
+  int32_t* out = decoded.data();
+  for_rows(in.n, [&](const Index4& i) {
+    grid_row(finest.layout, finest.value, i, out);
+    out += in.n[kAxes - 1];
+  });
+  if (in.base.empty()) return;
+  for (size_t k = 0; k < decoded.size(); ++k) decoded[k] = clamp_lattice(int64_t{decoded[k]} + in.base[k]);
 }
 
 }  // namespace h5neural

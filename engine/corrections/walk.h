@@ -4,15 +4,18 @@
 // bounds in physical units, of specials, or of models: it is given a base and a set of points to leave out.
 //
 // walk_encode.cc and walk_decode.cc drive the steps that walk.cc shares, so that both compute the same
-// numbers.
+// numbers; the inner loops are those of kernels/.
 #pragma once
 #include <cstdint>
 #include <span>
 #include <vector>
 
+#include "corrections/effort.h"
+#include "corrections/ladder.h"
 #include "corrections/schedule.h"
 #include "corrections/side.h"
 #include "corrections/stencil.h"
+#include "kernels/kernels.h"
 #include "support/bytes.h"
 
 namespace h5neural {
@@ -29,7 +32,7 @@ struct WalkInput {
 // of it, up to rounding (the caller verifies). Returns the section; `decoded` receives what the reader will
 // get.
 Bytes encode_walk(const WalkInput& in, const Schedule& schedule, std::span<const double> target,
-                  std::vector<int32_t>& decoded);
+                  const WalkEffort& effort, std::vector<int32_t>& decoded);
 
 // Reader. Throws fail_corrupt on a damaged section.
 void decode_walk(const WalkInput& in, ByteSpan section, std::span<int32_t> decoded);
@@ -37,63 +40,84 @@ void decode_walk(const WalkInput& in, ByteSpan section, std::span<int32_t> decod
 // ---- steps shared by both sides
 // -------------------------------------------------------------------------------
 
-// One level in flight.
+// One level in flight: the decoded differences from the base, and the magnitudes of their differences from
+// the prediction, of the classes coded so far.
 struct LevelState {
   Layout layout;
   Level level;
-  std::vector<int32_t> value;      // decoded difference from the base, padded
-  std::vector<int32_t> magnitude;  // |difference from the prediction| of the points coded so far, padded
-  std::vector<uint8_t> skip;       // of the points, unpadded; empty where nothing is left out
+  Index4 spacing{1, 1, 1, 1};  // of the level's grid in the chunk
+  Classes<int32_t> value;
+  Classes<uint16_t> magnitude;
 };
 
-// The arrays of a level from those of the next coarser one (whose layout is that of the coarse grid).
-LevelState refine(const LevelState& coarse, const Layout& layout, const Level& level, Border border);
+// The coarsest grid, all zero, as a level of one class.
+LevelState root_level(const Rung& rung);
+// The level above a finished one, class 0 filled from it.
+LevelState refine(const LevelState& coarse, const Rung& rung, const Level& level);
 
-// The points of the level's grid out of an array over the whole chunk: every stride[a]-th along each axis.
-template <class T>
-std::vector<T> sample(std::span<const T> full, const Index4& n, const Index4& stride, const Index4& grid);
-
-// Coefficients ready to use: padded offsets and units of 2^-kCoefficientBits, [0] unused (see kriging.h).
-struct Predictor {
-  std::vector<int64_t> offset;
-  std::vector<int32_t> coefficient;
-};
-Predictor make_predictor(const Layout& layout, const Stencil& stencil, const PredictorChoice& choice,
-                         const std::vector<int32_t>& kriged);
-
-// Everything about the points of one coset, in row order.
+// Everything about the points of one coset, in row order. Arrays have kOverhang to spare.
 struct CosetState {
-  Coset coset;
-  Stencil stencil;
+  uint8_t axes = 0;
   int order = 0;  // place in the coset order
+  Index4 count{};
   int64_t points = 0;
-  std::vector<int64_t> place;  // padded index of each point
-  std::vector<uint8_t> skip;   // empty, or 1 where the point is not coded
-  std::vector<int32_t> prediction;
+  Stencil stencil;
+  std::vector<uint8_t> skip;  // empty, or 1 where the point is not coded
+  std::vector<int32_t> prediction, quantised;
   std::vector<uint8_t> context;
 };
-CosetState make_coset_state(const LevelState& level, uint8_t axes, int order, uint32_t known);
+void begin_coset(const WalkInput& in, const LevelState& level, uint8_t axes, int order, uint32_t known,
+                 CosetState& coset);
 
-void predict(const LevelState& level, const Predictor& predictor, CosetState& coset);
+// Calls row(i, at, step) for each row i of a coset, in order: its points stand in an array over the whole
+// chunk at at, at + step, ...
+template <class Row>
+void for_chunk_rows(const WalkInput& in, const LevelState& level, const CosetState& coset, Row&& row) {
+  for_rows(coset.count, [&](const Index4& i) {
+    int64_t at = 0;
+    for (int a = 0; a < kAxes; ++a) {
+      const int64_t grid = level.layout.mask >> a & 1 ? 2 * int64_t{i[a]} + (coset.axes >> a & 1) : i[a];
+      at = at * in.n[a] + grid * level.spacing[a];
+    }
+    row(i, at, int64_t{level.spacing[kAxes - 1]} << (level.layout.mask >> (kAxes - 1) & 1));
+  });
+}
 
-// The features from which the magnitude of a residual is expected, kFeatures numbers a point, for points
-// from .. from + count - 1: residuals nearby, residuals further off, spread of the neighbours, distance of
-// the prediction from the nearest neighbours, gradient.
-void features(const LevelState& level, const CosetState& coset, int64_t from, int64_t count,
-              std::span<int32_t> out);
+// Sets each point of the root to value(at), at its place in an array over the whole chunk, in order.
+template <class Value>
+void for_root_points(const WalkInput& in, LevelState& root, Value&& value) {
+  CosetState all;
+  all.count = root.layout.n;
+  for_chunk_rows(in, root, all, [&](const Index4& i, int64_t at, int64_t step) {
+    for (int k = 0; k < all.count[kAxes - 1]; ++k) {
+      root.value[0][root.layout.at(i) + k] = value(at + k * step);
+    }
+  });
+}
 
-void choose_contexts(const LevelState& level, const ContextWeights& weights, int step_bits,
-                     CosetState& coset);
+// The coefficients that a choice stands for, units of 2^-kCoefficientBits, the first one that of the nearest
+// pair.
+std::vector<int32_t> coefficients(const Stencil& stencil, const Level& level, const PredictorChoice& choice);
+
+PredictorTaps predictor_taps(const LevelState& level, const CosetState& coset,
+                             const std::vector<int32_t>& coefficients);
+void predict(const LevelState& level, const PredictorTaps& taps, CosetState& coset);
+
+ContextTaps context_taps(const LevelState& level, const CosetState& coset, const ContextWeights& weights,
+                         int step_bits);
+void choose_contexts(const LevelState& level, const ContextTaps& taps, CosetState& coset);
 
 // The scale that a context suggests before anything is said about its table.
 inline int suggested_scale(int context) { return kTableUnitScale + 2 * (context - 10) + 1; }
 
 // Weight of index k in units of 2^-16.
-int64_t context_weight(int index);
+int32_t context_weight(int index);
 
-// Takes over the decoded values of a coset and fills its ghosts.
-void accept(LevelState& level, const CosetState& coset, std::span<const int32_t> quantised, int step_bits,
-            Border border);
+// Takes over the decoded values of a coset (its predictions and quantised differences) and its ghosts.
+void accept(LevelState& level, const CosetState& coset, int step_bits);
+
+// The finished field: values of the finest level plus the base.
+void finish_field(const WalkInput& in, const LevelState& finest, std::span<int32_t> decoded);
 
 constexpr ContextWeights kInitialWeights = {23, 17, 19, 23, 0};
 constexpr int64_t kFewPoints = 10;     // contexts with fewer points send no table

@@ -3,11 +3,16 @@
 #include <gtest/gtest.h>
 
 #include <bit>
+#include <cfenv>
 #include <cmath>
 #include <cstring>
 #include <limits>
 #include <random>
 #include <thread>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 
 #include "h5neural/h5neural.h"
 
@@ -248,6 +253,34 @@ TYPED_TEST(Codec, CodesTheSameBytesAtEveryCallAndKeepsTheBoundAtEveryEffort) {
     const auto y = decode<TypeParam>(a, x.size());
     for (size_t k = 0; k < x.size(); ++k) ASSERT_LE(std::abs(double(x[k]) - double(y[k])), 1e-3);
   }
+}
+
+// Hosts set the rounding mode and flush denormals as they like; payloads do not notice, and the host's
+// setting is left alone.
+TEST(CodecApi, KeepsItsArithmeticInEveryHost) {
+  std::vector<float> x(4096);
+  for (size_t k = 0; k < x.size(); ++k) x[k] = 3e-38f * std::sin(0.01f * static_cast<float>(k));
+  const auto p = params<float>(H5N_ABS, 1e-41, {64, 64});
+  const Coded before = encode(p, x);
+  const std::vector<float> expected = decode<float>(before, x.size());
+  std::fesetround(FE_UPWARD);
+#if defined(__x86_64__)
+  const unsigned flush = _mm_getcsr() | 0x8040;  // flush to zero, denormals are zero
+  _mm_setcsr(flush);
+#endif
+  const std::vector<float> found = decode<float>(before, x.size());
+  const Coded after = encode(p, x);
+  const int mode = std::fegetround();
+#if defined(__x86_64__)
+  const unsigned left = _mm_getcsr();
+  _mm_setcsr(0x1f80);
+  EXPECT_EQ(left & 0xe040, flush & 0xe040);
+#endif
+  std::fesetround(FE_TONEAREST);
+  EXPECT_EQ(mode, FE_UPWARD);
+  EXPECT_EQ(std::memcmp(found.data(), expected.data(), x.size() * sizeof(float)), 0);
+  ASSERT_EQ(after.size, before.size);
+  EXPECT_EQ(std::memcmp(after.bytes.get(), before.bytes.get(), after.size), 0);
 }
 
 TEST(CodecApi, ServesManyThreads) {

@@ -1,0 +1,88 @@
+// choose.cc: the kernels that run: the fastest set allowed on this processor that gives the scalar answer on
+// rows of pseudo-random numbers.
+#include <vector>
+
+#include "kernels/kernels.h"
+
+namespace h5neural {
+namespace {
+
+// Rows that reach every branch: small and extreme values, counts that are no multiple of a vector.
+struct TestRow {
+  static constexpr int kCount = 77, kMargin = 8;
+  std::vector<int32_t> values = std::vector<int32_t>(kCount + 2 * kMargin + kOverhang);
+  std::vector<uint16_t> magnitudes = std::vector<uint16_t>(values.size());
+  std::vector<int32_t> quantised = std::vector<int32_t>(values.size());
+  PredictorTaps predictor;
+  ContextTaps context;
+
+  explicit TestRow(uint64_t seed) {
+    const auto next = [&seed] {
+      seed = seed * 6364136223846793005u + 1442695040888963407u;
+      return static_cast<int32_t>(seed >> 32);
+    };
+    for (size_t k = 0; k < values.size(); ++k) {
+      const int shift = next() & 31;  // all sizes alike
+      values[k] = (next() >> 3) >> (shift % 29);
+      magnitudes[k] = static_cast<uint16_t>((next() & 0xffff) >> (shift % 17));
+      quantised[k] = next() >> shift;
+    }
+    predictor.pairs = kContextPairs;
+    context.pairs = kContextPairs;
+    context.origin = 8;
+    for (int j = 0; j < kContextPairs; ++j) {
+      const int d = j % kMargin + 1;
+      predictor.plus[j] = context.plus[j] = values.data() + kMargin + d;
+      predictor.minus[j] = context.minus[j] = values.data() + kMargin - d;
+      predictor.coefficient[j] = next() >> 9;
+      context.plus_magnitude[j] = magnitudes.data() + kMargin + d;
+      context.minus_magnitude[j] = magnitudes.data() + kMargin - d;
+    }
+    for (int32_t& w : context.weight) w = (next() & 0xfffff) >> (seed >> 60);
+  }
+
+  // What a set of kernels makes of it.
+  struct Answer {
+    std::vector<int32_t> numbers;
+    bool operator==(const Answer&) const = default;
+  };
+  Answer run(const Kernels& k) const {
+    std::vector<int32_t> prediction(kCount + kOverhang), value(kCount + kOverhang);
+    std::vector<uint8_t> contexts(kCount + kOverhang);
+    std::vector<uint16_t> magnitude(kCount + kOverhang);
+    k.predict(predictor, 0, kCount, prediction.data());
+    k.contexts(context, prediction.data(), 0, kCount, contexts.data());
+    k.accept(prediction.data(), quantised.data(), kCount, 4, value.data(), magnitude.data());
+    Answer a;
+    a.numbers.assign(prediction.begin(), prediction.begin() + kCount);
+    a.numbers.insert(a.numbers.end(), contexts.begin(), contexts.begin() + kCount);
+    a.numbers.insert(a.numbers.end(), value.begin(), value.begin() + kCount);
+    a.numbers.insert(a.numbers.end(), magnitude.begin(), magnitude.begin() + kCount);
+    return a;
+  }
+};
+
+const Kernels& choose() {
+  for (const SimdTarget t : {SimdTarget::kAvx512, SimdTarget::kAvx2, SimdTarget::kNeon}) {
+    const Kernels* k = t <= allowed_target() ? simd_kernels(t) : nullptr;
+    if (k != nullptr && passes_known_answer(*k)) return *k;
+  }
+  return scalar_kernels();
+}
+
+}  // namespace
+
+bool passes_known_answer(const Kernels& k) {
+  for (uint64_t seed = 1; seed <= 4; ++seed) {
+    const TestRow row(seed);
+    if (row.run(k) != row.run(scalar_kernels())) return false;
+  }
+  return true;
+}
+
+const Kernels& kernels() {
+  static const Kernels& k = choose();
+  return k;
+}
+
+}  // namespace h5neural

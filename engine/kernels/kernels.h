@@ -1,0 +1,81 @@
+// kernels.h: the inner loops of the walk, over rows of points, for each instruction set there is. `scalar` is
+// the truth; every other set gives the same bits and is used once it has reproduced the scalar answer on a
+// test row (known answer). Knows nothing of levels, schedules or files: it is given pointers.
+#pragma once
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "kernels/cpu.h"
+
+namespace h5neural {
+
+// Elements that kernels may read and write beyond the end of a row: arrays have that much room to spare.
+constexpr int kOverhang = 64;
+
+constexpr int kMaxPairs = 64;         // neighbours of a predictor, in pairs
+constexpr int kContextPairs = 12;     // of these, the nearest ones speak for the context
+constexpr int kNearPairs = 4;         // residuals of these are told from those further off
+constexpr int kSpreadPairs = 6;       // spread of the neighbours
+constexpr int kGradientPairs = 3;     // gradient
+constexpr int kFeatures = 5;          // residuals near, residuals far, spread, distance, gradient
+constexpr int kContexts = 36;         // half octaves of the expected magnitude
+constexpr int kCoefficientBits = 20;  // coefficients are integers, units of 2^-20
+constexpr int32_t kFeatureMax = 1 << 24;
+
+// A predictor as it is computed: 2^-20 (sum of coefficient[j] (plus[j][p] + minus[j][p])) at place p.
+// |values| <= 2^28 and |coefficients| <= 2^30, so that 64 products fit in 64 bits.
+struct PredictorTaps {
+  int pairs = 0;
+  std::array<const int32_t*, kMaxPairs> plus{}, minus{};
+  std::array<int32_t, kMaxPairs> coefficient{};
+};
+
+// What the context of a place is computed from; weights are units of 2^-16, at most 2^20.
+struct ContextTaps {
+  int pairs = 0;
+  std::array<const int32_t*, kContextPairs> plus{}, minus{};
+  std::array<const uint16_t*, kContextPairs> plus_magnitude{}, minus_magnitude{};
+  std::array<int32_t, kFeatures> weight{};
+  int origin = 0;  // half octaves (of sixteenths of a lattice unit) of context 0
+};
+
+// Samples of a fit, transposed: coefficient j of sample i stands at x[j * stride + i]. The number of rows is
+// a multiple of kSampleBlock, unused ones are zero.
+constexpr int kSampleBlock = 16;
+struct Samples {
+  int rows = 0, columns = 0;
+  ptrdiff_t stride = 0;
+  const float* x = nullptr;
+};
+
+struct Kernels {
+  const char* name;
+  // out[k]: prediction at place at + k, clamped to the lattice.
+  void (*predict)(const PredictorTaps& taps, int64_t at, int count, int32_t* out);
+  // out[k]: context of place at + k, given its prediction.
+  void (*contexts)(const ContextTaps& taps, const int32_t* prediction, int64_t at, int count, uint8_t* out);
+  // Values and magnitudes of residuals from their predicted and quantised differences.
+  void (*accept)(const int32_t* prediction, const int32_t* quantised, int count, int step_bits,
+                 int32_t* value, uint16_t* magnitude);
+  // Writer only; floats, so results may differ in the last places between sets.
+  // e = y - x c over the leading c.size() columns; returns the sum of log2(1 + 9 e^2) / 2, about the
+  // bits that the residuals take (hardly any where they round to nothing).
+  double (*residual_bits)(const Samples& s, std::span<const float> c, const float* y, float* e);
+  // a[j * columns + k] += sum of w x[j] x[k] for k <= j, b[j] += sum of w x[j] e, over leading `columns`.
+  void (*normal_equations)(const Samples& s, int columns, const float* w, const float* e, double* a,
+                           double* b);
+};
+
+// The five features of one place (the scalar truth; writers also fit weights to them).
+std::array<int32_t, kFeatures> features(const ContextTaps& taps, int32_t prediction, int64_t at);
+
+const Kernels& scalar_kernels();
+// Null where this build or this CPU has no such set.
+const Kernels* simd_kernels(SimdTarget target);
+// The fastest set that passes its known answer.
+const Kernels& kernels();
+bool passes_known_answer(const Kernels& kernels);
+
+}  // namespace h5neural

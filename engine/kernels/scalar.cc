@@ -1,0 +1,99 @@
+// scalar.cc: the kernels in plain C++, the truth that every other set is held to; see kernels.h.
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstdlib>
+
+#include "kernels/kernels.h"
+
+namespace h5neural {
+
+std::array<int32_t, kFeatures> features(const ContextTaps& t, int32_t prediction, int64_t at) {
+  std::array<int32_t, kFeatures> f{};
+  const int32_t nearest = t.plus[0][at] + t.minus[0][at];
+  for (int j = 0; j < t.pairs; ++j) {
+    f[j < kNearPairs ? 0 : 1] += t.plus_magnitude[j][at] + t.minus_magnitude[j][at];
+    const int32_t plus = t.plus[j][at], minus = t.minus[j][at];
+    if (j < kSpreadPairs) f[2] += std::min(kFeatureMax, std::abs(plus + minus - nearest));
+    if (j < kGradientPairs) f[4] += std::min(kFeatureMax, std::abs(plus - minus));
+  }
+  f[3] = std::min(kFeatureMax, std::abs(2 * prediction - nearest));
+  return f;
+}
+
+namespace {
+
+constexpr int64_t kLimit = 1 << 28;  // |value| of lattice points
+
+void predict(const PredictorTaps& t, int64_t at, int count, int32_t* out) {
+  for (int k = 0; k < count; ++k) {
+    int64_t sum = int64_t{1} << (kCoefficientBits - 1);
+    for (int j = 0; j < t.pairs; ++j) {
+      sum += int64_t{t.coefficient[j]} * (t.plus[j][at + k] + t.minus[j][at + k]);
+    }
+    out[k] = static_cast<int32_t>(std::clamp(sum >> kCoefficientBits, -kLimit, kLimit));
+  }
+}
+
+// Twice the binary logarithm, rounded down to a half octave, plus 1; 0 for 0.
+int half_octaves(uint32_t v) {
+  if (v == 0) return 0;
+  const int top = std::bit_width(v) - 1;
+  const bool upper = (v << (31 - top)) >= (91u << 25);  // sqrt(2) = 90.5 / 64
+  return 2 * top + (upper ? 1 : 0) + 1;
+}
+
+void contexts(const ContextTaps& t, const int32_t* prediction, int64_t at, int count, uint8_t* out) {
+  constexpr int64_t kMost = INT32_MAX;
+  for (int k = 0; k < count; ++k) {
+    const auto f = features(t, prediction[k], at + k);
+    int64_t s = 0;
+    for (int i = 0; i < kFeatures; ++i) s += int64_t{t.weight[i]} * f[i];
+    // Expected magnitude in sixteenths of a lattice unit.
+    const int h = half_octaves(static_cast<uint32_t>(std::min(s >> 12, kMost)));
+    out[k] = static_cast<uint8_t>(std::clamp(h - t.origin, 0, kContexts - 1));
+  }
+}
+
+void accept(const int32_t* prediction, const int32_t* quantised, int count, int step_bits, int32_t* value,
+            uint16_t* magnitude) {
+  const int32_t most = (1 << 29) >> step_bits;
+  for (int k = 0; k < count; ++k) {
+    const int32_t step = std::clamp(quantised[k], -most, most) * (1 << step_bits);
+    value[k] = std::clamp<int32_t>(prediction[k] + step, -kLimit, kLimit);
+    magnitude[k] = static_cast<uint16_t>(std::min(std::abs(value[k] - prediction[k]), 65535));
+  }
+}
+
+double residual_bits(const Samples& s, std::span<const float> c, const float* y, float* e) {
+  double bits = 0;
+  for (int i = 0; i < s.rows; ++i) {
+    float v = y[i];
+    for (size_t j = 0; j < c.size(); ++j) v -= c[j] * s.x[static_cast<ptrdiff_t>(j) * s.stride + i];
+    e[i] = v;
+    bits += 0.5 * std::log2(1 + 9 * v * v);
+  }
+  return bits;
+}
+
+void normal_equations(const Samples& s, int columns, const float* w, const float* e, double* a, double* b) {
+  for (int j = 0; j < columns; ++j) {
+    const float* xj = s.x + j * s.stride;
+    for (int i = 0; i < s.rows; ++i) b[j] += double(w[i]) * xj[i] * e[i];
+    for (int k = 0; k <= j; ++k) {
+      const float* xk = s.x + k * s.stride;
+      double sum = 0;
+      for (int i = 0; i < s.rows; ++i) sum += double(w[i]) * xj[i] * xk[i];
+      a[j * columns + k] += sum;
+    }
+  }
+}
+
+}  // namespace
+
+const Kernels& scalar_kernels() {
+  static constexpr Kernels k = {"scalar", predict, contexts, accept, residual_bits, normal_equations};
+  return k;
+}
+
+}  // namespace h5neural

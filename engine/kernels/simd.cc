@@ -1,0 +1,271 @@
+// simd.cc: the kernels in vectors, by Highway, once for each instruction set of the build (this file includes
+// itself again for each); see kernels.h. Highway's headers only: which set runs is decided in cpu.cc.
+#include <algorithm>
+#include <bit>
+
+#include "kernels/kernels.h"
+
+// SSE is left to the scalar kernels, AVX-512 without its later additions serves all AVX-512.
+#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SSE4 | HWY_AVX3_DL)
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/simd.cc"
+#include <hwy/foreach_target.h>
+//
+#include <hwy/highway.h>
+
+#if HWY_TARGET != HWY_SCALAR && HWY_TARGET != HWY_EMU128  // there the plain kernels are as good
+HWY_BEFORE_NAMESPACE();
+namespace h5neural {
+namespace HWY_NAMESPACE {
+namespace {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+using I32 = hn::ScalableTag<int32_t>;
+using U32 = hn::RepartitionToWide<hn::ScalableTag<uint16_t>>;
+using I64 = hn::RepartitionToWide<I32>;
+using U64 = hn::RepartitionToWide<U32>;
+using F32 = hn::ScalableTag<float>;
+using V32 = hn::Vec<I32>;
+using V64 = hn::Vec<I64>;
+
+constexpr int kLimit = 1 << 28;
+
+// The even and the odd lanes of 32-bit numbers, times a broadcast 32-bit number, as 64 bits.
+HWY_INLINE V64 even_product(V32 a, V32 b) { return hn::MulEven(a, b); }
+HWY_INLINE V64 odd_product(V32 a, V32 b) {
+  const I32 d;
+  const U64 u;
+  return hn::MulEven(hn::BitCast(d, hn::ShiftRight<32>(hn::BitCast(u, a))), b);
+}
+
+// The low halves of 64-bit lanes, even and odd, back in order.
+HWY_INLINE V32 interleave(V64 even, V64 odd) {
+  const I32 d;
+  const U64 u;
+  const auto low = hn::And(hn::BitCast(u, even), hn::Set(u, 0xffffffffu));
+  return hn::BitCast(d, hn::Or(low, hn::ShiftLeft<32>(hn::BitCast(u, odd))));
+}
+
+// sum >> kCoefficientBits, clamped. Shifted as an unsigned number with a bias, for want of a 64-bit
+// arithmetic shift.
+HWY_INLINE V64 round_prediction(V64 sum) {
+  const I64 d;
+  const U64 u;
+  const auto biased = hn::BitCast(u, hn::Add(sum, hn::Set(d, int64_t{1} << 62)));
+  const auto shifted = hn::BitCast(d, hn::ShiftRight<kCoefficientBits>(biased));
+  const auto v = hn::Sub(shifted, hn::Set(d, int64_t{1} << (62 - kCoefficientBits)));
+  return hn::Min(hn::Max(v, hn::Set(d, -kLimit)), hn::Set(d, kLimit));
+}
+
+void predict(const PredictorTaps& t, int64_t at, int count, int32_t* out) {
+  const I32 d;
+  const I64 d64;
+  const auto start = hn::Set(d64, int64_t{1} << (kCoefficientBits - 1));
+  for (int k = 0; k < count; k += static_cast<int>(hn::Lanes(d))) {
+    auto even = start, odd = start;
+    for (int j = 0; j < t.pairs; ++j) {
+      const auto s = hn::Add(hn::LoadU(d, t.plus[j] + at + k), hn::LoadU(d, t.minus[j] + at + k));
+      const auto c = hn::Set(d, t.coefficient[j]);
+      even = hn::Add(even, even_product(s, c));
+      odd = hn::Add(odd, odd_product(s, c));
+    }
+    hn::StoreU(interleave(round_prediction(even), round_prediction(odd)), d, out + k);
+  }
+}
+
+// Twice the binary logarithm of v >= 0, rounded down to a half octave, plus 1; 0 for 0.
+HWY_INLINE V32 half_octaves(V32 v) {
+  const I32 d;
+  const F32 f;
+  // The bit below the top one is cleared, so that rounding to a float leaves the exponent alone.
+  const auto top_kept = hn::AndNot(hn::ShiftRight<1>(v), v);
+  const auto exponent =
+      hn::Sub(hn::ShiftRight<23>(hn::BitCast(d, hn::ConvertTo(f, top_kept))), hn::Set(d, 127));
+  const auto top = hn::Max(exponent, hn::Zero(d));
+  const auto normal = hn::Shl(v, hn::Sub(hn::Set(d, 30), top));
+  const auto upper = hn::IfThenElseZero(hn::Gt(normal, hn::Set(d, (91 << 24) - 1)), hn::Set(d, 1));
+  const auto h = hn::Add(hn::Add(hn::Add(top, top), upper), hn::Set(d, 1));
+  return hn::IfThenZeroElse(hn::Eq(v, hn::Zero(d)), h);
+}
+
+HWY_INLINE V32 load_magnitude(const uint16_t* p) {
+  const I32 d;
+  const hn::Rebind<uint16_t, I32> half;
+  return hn::PromoteTo(d, hn::LoadU(half, p));
+}
+
+void contexts(const ContextTaps& t, const int32_t* prediction, int64_t at, int count, uint8_t* out) {
+  const I32 d;
+  const I64 d64;
+  const U64 u64;
+  const hn::Rebind<uint8_t, I32> bytes;
+  const auto most = hn::Set(d, kFeatureMax);
+  for (int k = 0; k < count; k += static_cast<int>(hn::Lanes(d))) {
+    const int64_t p = at + k;
+    const auto nearest = hn::Add(hn::LoadU(d, t.plus[0] + p), hn::LoadU(d, t.minus[0] + p));
+    auto near = hn::Zero(d), far = hn::Zero(d), spread = hn::Zero(d), gradient = hn::Zero(d);
+    for (int j = 0; j < t.pairs; ++j) {
+      const auto m =
+          hn::Add(load_magnitude(t.plus_magnitude[j] + p), load_magnitude(t.minus_magnitude[j] + p));
+      if (j < kNearPairs) {
+        near = hn::Add(near, m);
+      } else {
+        far = hn::Add(far, m);
+      }
+      if (j >= kSpreadPairs) continue;
+      const auto plus = hn::LoadU(d, t.plus[j] + p), minus = hn::LoadU(d, t.minus[j] + p);
+      const auto apart = hn::Abs(hn::Sub(hn::Add(plus, minus), nearest));
+      spread = hn::Add(spread, hn::Min(apart, most));
+      if (j < kGradientPairs) gradient = hn::Add(gradient, hn::Min(hn::Abs(hn::Sub(plus, minus)), most));
+    }
+    const auto x = hn::LoadU(d, prediction + k);
+    const auto distance = hn::Min(hn::Abs(hn::Sub(hn::Add(x, x), nearest)), most);
+    const V32 f[kFeatures] = {near, far, spread, distance, gradient};
+    auto even = hn::Zero(d64), odd = hn::Zero(d64);
+    for (int i = 0; i < kFeatures; ++i) {
+      const auto w = hn::Set(d, t.weight[i]);
+      even = hn::Add(even, even_product(f[i], w));
+      odd = hn::Add(odd, odd_product(f[i], w));
+    }
+    const auto cap = hn::Set(d64, INT32_MAX);
+    even = hn::Min(hn::BitCast(d64, hn::ShiftRight<12>(hn::BitCast(u64, even))), cap);
+    odd = hn::Min(hn::BitCast(d64, hn::ShiftRight<12>(hn::BitCast(u64, odd))), cap);
+    const auto h = hn::Sub(half_octaves(interleave(even, odd)), hn::Set(d, t.origin));
+    const auto c = hn::Min(hn::Max(h, hn::Zero(d)), hn::Set(d, kContexts - 1));
+    hn::StoreU(hn::DemoteTo(bytes, c), bytes, out + k);
+  }
+}
+
+void accept(const int32_t* prediction, const int32_t* quantised, int count, int step_bits, int32_t* value,
+            uint16_t* magnitude) {
+  const I32 d;
+  const hn::Rebind<uint16_t, I32> half;
+  const auto most = hn::Set(d, (1 << 29) >> step_bits), limit = hn::Set(d, kLimit);
+  for (int k = 0; k < count; k += static_cast<int>(hn::Lanes(d))) {
+    const auto p = hn::LoadU(d, prediction + k);
+    const auto q = hn::Min(hn::Max(hn::LoadU(d, quantised + k), hn::Neg(most)), most);
+    const auto step = hn::ShiftLeftSame(q, step_bits);
+    const auto v = hn::Min(hn::Max(hn::Add(p, step), hn::Neg(limit)), limit);
+    hn::StoreU(v, d, value + k);
+    hn::StoreU(hn::DemoteTo(half, hn::Abs(hn::Sub(v, p))), half, magnitude + k);  // saturates
+  }
+}
+
+// log2 of x >= 1, to about 1e-3 (minimax polynomial of the mantissa): enough to compare predictors.
+HWY_INLINE hn::Vec<F32> log2_about(hn::Vec<F32> x) {
+  const F32 f;
+  const I32 d;
+  const auto bits = hn::BitCast(d, x);
+  const auto exponent = hn::ConvertTo(f, hn::Sub(hn::ShiftRight<23>(bits), hn::Set(d, 127)));
+  const auto m = hn::BitCast(f, hn::Or(hn::And(bits, hn::Set(d, 0x007fffff)), hn::Set(d, 0x3f800000)));
+  auto p = hn::MulAdd(m, hn::Set(f, 0.15824871f), hn::Set(f, -1.05187502f));
+  p = hn::MulAdd(p, m, hn::Set(f, 3.04788415f));
+  p = hn::MulAdd(p, m, hn::Set(f, -2.15389061f));
+  return hn::Add(exponent, p);
+}
+
+double residual_bits(const Samples& s, std::span<const float> c, const float* y, float* e) {
+  const F32 f;
+  auto bits = hn::Zero(f);
+  for (int i = 0; i < s.rows; i += static_cast<int>(hn::Lanes(f))) {
+    auto v = hn::LoadU(f, y + i);
+    for (size_t j = 0; j < c.size(); ++j) {
+      const auto x = hn::LoadU(f, s.x + static_cast<ptrdiff_t>(j) * s.stride + i);
+      v = hn::NegMulAdd(hn::Set(f, c[j]), x, v);
+    }
+    hn::StoreU(v, f, e + i);
+    const auto v2 = hn::Mul(v, v);
+    bits = hn::Add(bits, log2_about(hn::MulAdd(v2, hn::Set(f, 9.0f), hn::Set(f, 1.0f))));
+  }
+  return 0.5 * double(hn::GetLane(hn::SumOfLanes(f, bits)));
+}
+
+// Four rows by four columns of the normal matrix over a block of samples; sums of a block in float, added up
+// in double.
+HWY_INLINE void tile(const Samples& s, const float* wx, int j0, int k0, int columns, int from, int to,
+                     double* a) {
+  const F32 f;
+  using V = hn::Vec<F32>;
+  V sum[4][4];
+  for (auto& row : sum) {
+    for (auto& v : row) v = hn::Zero(f);
+  }
+  const float* left[4];
+  const float* right[4];
+  for (int i = 0; i < 4; ++i) {  // beyond the last column: that column again, and its sums not used
+    left[i] = wx + std::min(j0 + i, columns - 1) * ptrdiff_t{to - from};
+    right[i] = s.x + std::min(k0 + i, columns - 1) * s.stride + from;
+  }
+  for (int i = 0; i < to - from; i += static_cast<int>(hn::Lanes(f))) {
+    V r[4];
+    for (int k = 0; k < 4; ++k) r[k] = hn::LoadU(f, right[k] + i);
+    for (int j = 0; j < 4; ++j) {
+      const auto l = hn::LoadU(f, left[j] + i);
+      for (int k = 0; k < 4; ++k) sum[j][k] = hn::MulAdd(l, r[k], sum[j][k]);
+    }
+  }
+  for (int j = j0; j < std::min(j0 + 4, columns); ++j) {
+    for (int k = k0; k < std::min(k0 + 4, j + 1); ++k) {
+      a[j * columns + k] += double(hn::GetLane(hn::SumOfLanes(f, sum[j - j0][k - k0])));
+    }
+  }
+}
+
+constexpr int kBlockRows = 256;
+
+void normal_equations(const Samples& s, int columns, const float* w, const float* e, double* a, double* b) {
+  const F32 f;
+  HWY_ALIGN float wx[kMaxPairs * kBlockRows];
+  for (int from = 0; from < s.rows; from += kBlockRows) {
+    const int to = std::min(from + kBlockRows, s.rows);
+    for (int j = 0; j < columns; ++j) {
+      const float* x = s.x + j * s.stride;
+      auto sum = hn::Zero(f);
+      for (int i = from; i < to; i += static_cast<int>(hn::Lanes(f))) {
+        const auto v = hn::Mul(hn::LoadU(f, w + i), hn::LoadU(f, x + i));
+        hn::StoreU(v, f, wx + j * (to - from) + (i - from));
+        sum = hn::MulAdd(v, hn::LoadU(f, e + i), sum);
+      }
+      b[j] += double(hn::GetLane(hn::SumOfLanes(f, sum)));
+    }
+    for (int j = 0; j < columns; j += 4) {
+      for (int k = 0; k <= j; k += 4) tile(s, wx, j, k, columns, from, to, a);
+    }
+  }
+}
+
+}  // namespace
+
+const Kernels& table() {
+  static constexpr const char* kName = HWY_TARGET == HWY_AVX3   ? "avx512"
+                                       : HWY_TARGET == HWY_AVX2 ? "avx2"
+                                                                : "neon";
+  static constexpr Kernels k = {kName, predict, contexts, accept, residual_bits, normal_equations};
+  return k;
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace h5neural
+HWY_AFTER_NAMESPACE();
+#endif
+
+#if HWY_ONCE
+namespace h5neural {
+
+const Kernels* simd_kernels(SimdTarget target) {
+  if (!has_target(target)) return nullptr;
+#if HWY_TARGETS & HWY_AVX3
+  if (target == SimdTarget::kAvx512) return &N_AVX3::table();
+#endif
+#if HWY_TARGETS & HWY_AVX2
+  if (target == SimdTarget::kAvx2) return &N_AVX2::table();
+#endif
+#if HWY_TARGETS & HWY_NEON
+  if (target == SimdTarget::kNeon) return &N_NEON::table();
+#endif
+  return nullptr;
+}
+
+}  // namespace h5neural
+#endif
