@@ -5,13 +5,13 @@
 
 A table is the distribution of a quantised residual q. Its continuous form is a generalised Gaussian
 exp(-(|x| / a) ** shape) of mean magnitude m bins: m = 2 ** ((s - 18) / 4), s = 0 .. 30, for three shapes.
-Frequencies are 16 bits and add up to 65536; symbols stand in the order 0, -1, 1, -2, 2, ..., -limit, limit, escape,
+Frequencies add up to 4096 (12 bits); symbols stand in the order 0, -1, 1, -2, 2, ..., -limit, limit, escape,
 where the limit (at most 40) is the largest magnitude that still rounds to a frequency of one or more.
 """
 from math import gamma
 import numpy as np
 
-LIMIT, SCALES, SHAPES = 40, 31, (0.6, 1.0, 1.6)
+LIMIT, SCALES, SHAPES, TOTAL = 40, 31, (0.6, 1.0, 1.6), 4096
 
 
 def mass(shape, m):
@@ -25,16 +25,16 @@ def mass(shape, m):
 
 
 def quantise(p):
-    side = np.floor(p[1:] * 65536 + .5).astype(int)
+    side = np.floor(p[1:] * TOTAL + .5).astype(int)
     limit = max(1, int((side >= 1).sum()))
     side = np.maximum(side[:limit], 1)
-    escape = max(1, int((1 - p[0] - 2 * p[1:limit + 1].sum()) * 65536 + .5))
-    return [65536 - 2 * side.sum() - escape] + [f for s in side for f in (s, s)] + [escape]
+    escape = max(1, int((1 - p[0] - 2 * p[1:limit + 1].sum()) * TOTAL + .5))
+    return [TOTAL - 2 * side.sum() - escape] + [f for s in side for f in (s, s)] + [escape]
 
 
 print("// Made by make_tables.py; do not edit.")
 for shape in SHAPES:
     for s in range(SCALES):
         f = quantise(mass(shape, 2 ** ((s - 18) / 4)))
-        assert sum(f) == 65536 and min(f) >= 1, (shape, s, f)
+        assert sum(f) == TOTAL and min(f) >= 1, (shape, s, f)
         print("{" + ",".join(map(str, f)) + "},")

@@ -1,58 +1,104 @@
-// rans.cc: see rans.h. Stream: u8 lanes - 1 | lanes x u64 state | u32 words in reading order. Empty: no
-// symbols.
+// rans.cc: see rans.h.
 #include "entropy/rans.h"
 
 #include <algorithm>
 
+#include "kernels/kernels.h"
+
 namespace h5neural {
 namespace {
 
-constexpr uint64_t kLow = uint64_t{1} << 31;  // states live in [2^31, 2^63)
-constexpr size_t kInterleaveFrom = 32768;     // below, 24 more bytes of states cost more than they bring
+constexpr int kLaneCodes[] = {1, 4, kMaxLanes};
+
+// More lanes decode faster; their states, four bytes each, may take half a percent.
+int lanes_code(size_t bytes) { return bytes >= 25'000 ? 2 : bytes >= 3'000 ? 1 : 0; }
 
 }  // namespace
 
 Bytes RansEncoder::finish() {
+  const Bytes raw = raw_.finish();
   if (ops_.empty()) return {};
-  const uint32_t lanes = ops_.size() >= kInterleaveFrom ? 4 : 1;
-  std::array<uint64_t, 4> state;
-  state.fill(kLow);
-  std::vector<uint32_t> words;
-  for (size_t i = ops_.size(); i-- > 0;) {
-    uint64_t& x = state[i % lanes];
-    const auto [start, frequency] = ops_[i];
-    if (x >= ((kLow >> 16) << 32) * frequency) {
-      words.push_back(static_cast<uint32_t>(x));
-      x >>= 32;
+  const int code = lanes_code(static_cast<size_t>(cost_ / 2048) + raw.size());
+  const size_t lanes = kLaneCodes[code];
+  std::array<uint32_t, kMaxLanes> state;
+  state.fill(kRansLow);
+  std::vector<uint16_t> words;
+  words.reserve(cost_ / 4096 + 64);
+  size_t end = ops_.size();
+  for (size_t b = batches_.size(); b-- > 0;) {
+    const size_t begin = batches_[b];
+    for (size_t i = end; i-- > begin;) {
+      uint32_t& x = state[(i - begin) % lanes];
+      const uint32_t start = ops_[i] >> 16, frequency = ops_[i] & 0xffff;
+      if (x >> (32 - kProbabilityBits) >= frequency) {
+        words.push_back(static_cast<uint16_t>(x));
+        x >>= 16;
+      }
+      x = (x / frequency << kProbabilityBits) + x % frequency + start;
     }
-    x = (x / frequency << 16) + x % frequency + start;
+    end = begin;
   }
   ByteWriter out;
-  out.put<uint8_t>(static_cast<uint8_t>(lanes - 1));
-  for (uint32_t l = 0; l < lanes; ++l) out.put<uint64_t>(state[l]);
-  for (size_t i = words.size(); i-- > 0;) out.put<uint32_t>(words[i]);
+  out.put<uint8_t>(static_cast<uint8_t>(code | (raw.empty() ? 0 : 0x80)));
+  if (!raw.empty()) {
+    out.varint(raw.size());
+    out.bytes(raw);
+  }
+  for (size_t l = 0; l < lanes; ++l) out.put<uint32_t>(state[l]);
+  for (size_t i = words.size(); i-- > 0;) out.put<uint16_t>(words[i]);
   ops_.clear();
+  batches_.clear();
   return out.take();
 }
 
-RansDecoder::RansDecoder(ByteSpan in) : in_(in) {
-  state_.fill(kLow);
-  if (in_.empty()) return;
-  const uint32_t lanes = in_[0] + 1u;
-  if (lanes != 1 && lanes != 4) fail_corrupt("the corrections have a wrong number of lanes");
-  lane_mask_ = lanes - 1;
-  at_ = 1;
-  for (uint32_t l = 0; l < lanes; ++l) {
-    const uint64_t low = next();
-    state_[l] = uint64_t{next()} << 32 | low;
-    if (state_[l] < kLow || state_[l] >> 63) fail_corrupt("a state of the corrections is out of range");
+RansDecoder::RansDecoder(ByteSpan in) {
+  lanes_.state.fill(kRansLow);
+  if (in.empty()) return;
+  ByteReader r(in);
+  const auto code = r.get<uint8_t>();
+  if ((code & 0x7f) >= std::size(kLaneCodes)) fail_corrupt("the corrections have a wrong number of lanes");
+  lane_count_ = kLaneCodes[code & 0x7f];
+  if (code & 0x80) raw_ = RawBitReader(r.take(r.varint()));
+  for (int l = 0; l < lane_count_; ++l) {
+    lanes_.state[l] = r.get<uint32_t>();
+    if (lanes_.state[l] < kRansLow) fail_corrupt("a state of the corrections is out of range");
   }
+  const ByteSpan words = r.take(r.left());
+  if (words.size() % 2 != 0) fail_corrupt("the corrections end in half a word");
+  lanes_.next = words.data();
+  lanes_.end = words.data() + words.size();
+}
+
+void RansDecoder::batch(std::span<const uint8_t> context, const uint32_t* table, std::span<uint8_t> symbols) {
+  const uint32_t* const slots = all_slots();
+  size_t i = 0;
+  if (lane_count_ == kMaxLanes) {
+    const auto groups = static_cast<int64_t>(context.size() / kMaxLanes);
+    i = static_cast<size_t>(
+            kernels().decode_groups(lanes_, context.data(), groups, table, slots, symbols.data())) *
+        kMaxLanes;
+  }
+  const size_t mask = static_cast<size_t>(lane_count_) - 1;
+  RansLanes l = lanes_;  // a copy that the compiler may keep in registers
+  const auto read = [&l]() -> uint32_t {
+    if (l.next == l.end) fail_corrupt("the corrections end early");
+    const uint32_t word = l.next[0] | uint32_t{l.next[1]} << 8;
+    l.next += 2;
+    return word;
+  };
+  for (; i < context.size(); ++i) {
+    symbols[i] =
+        static_cast<uint8_t>(decode_symbol(l.state[i & mask], slots + table[context[i]], read) >> 24);
+  }
+  lanes_ = l;
 }
 
 void RansDecoder::finish() const {
-  if (at_ != in_.size()) fail_corrupt("the corrections are longer than they should be");
-  for (const uint64_t x : state_) {
-    if (x != kLow) fail_corrupt("the corrections do not end where they should");
+  if (lanes_.next != lanes_.end || !raw_.finished()) {
+    fail_corrupt("the corrections are longer than they should be");
+  }
+  for (const uint32_t x : lanes_.state) {
+    if (x != kRansLow) fail_corrupt("the corrections do not end where they should");
   }
 }
 

@@ -1,64 +1,122 @@
-// rans.h: range asymmetric numeral systems (Duda 2013), 64-bit states, 32-bit renormalisation, 16-bit
-// probabilities (after the construction of Giesen, "Interleaved entropy coders", 2014). One or four
-// interleaved states.
+// rans.h: range asymmetric numeral systems (Duda 2013): 32-bit states, 16-bit renormalisation, 12-bit
+// probabilities, interleaved (Giesen, "Interleaved entropy coders", 2014), so that 32 symbols can be decoded
+// at a time. Symbols come in batches whose tables are all known before; bits that are not worth a model go
+// into a stream of their own beside them.
 #pragma once
 #include <array>
 #include <cstdint>
+#include <span>
 #include <vector>
 
+#include "entropy/tables.h"
 #include "support/bytes.h"
 
 namespace h5neural {
 
+constexpr int kMaxLanes = 32;
+constexpr uint32_t kRansLow = 1u << 16;  // states live in [2^16, 2^32)
+
+// The decoder's states, and where the words that it has yet to read stand. Symbol i of a batch belongs to
+// lane i mod lanes.
+struct RansLanes {
+  std::array<uint32_t, kMaxLanes> state{};
+  const uint8_t* next = nullptr;
+  const uint8_t* end = nullptr;
+};
+
+// Decodes whole groups of kMaxLanes symbols while at least as many words are left; returns their number.
+// `table`: the first slot of each context's table in `slots`.
+using DecodeGroups = int64_t (*)(RansLanes& lanes, const uint8_t* context, int64_t groups,
+                                 const uint32_t* table, const uint32_t* slots, uint8_t* symbols);
+
+// One symbol of one lane. Returns its slot's entry; `read` is called for a 16-bit word when one is due.
+template <class Read>
+uint32_t decode_symbol(uint32_t& state, const uint32_t* slots, Read&& read) {
+  const uint32_t slot = state & (kSlots - 1);
+  const uint32_t entry = slots[slot];
+  state = (entry >> kProbabilityBits & (kSlots - 1)) * (state >> kProbabilityBits) + slot -
+          (entry & (kSlots - 1));
+  if (state < kRansLow) state = state << 16 | read();
+  return entry;
+}
+
+// Bits in order, from the lowest of each byte.
+class RawBits {
+ public:
+  void put(uint64_t value, int bits) {  // bits <= 32
+    for (held_ |= value << count_, count_ += bits; count_ >= 8; count_ -= 8, held_ >>= 8) {
+      bytes_.push_back(static_cast<uint8_t>(held_));
+    }
+  }
+  Bytes finish() {
+    if (count_ > 0) bytes_.push_back(static_cast<uint8_t>(held_));
+    held_ = 0;
+    count_ = 0;
+    return std::move(bytes_);
+  }
+
+ private:
+  Bytes bytes_;
+  uint64_t held_ = 0;
+  int count_ = 0;
+};
+
+class RawBitReader {
+ public:
+  explicit RawBitReader(ByteSpan in) : in_(in) {}
+  uint32_t take(int bits) {  // bits <= 32
+    for (; count_ < bits; count_ += 8) {
+      if (at_ == in_.size()) fail_corrupt("the corrections end early");
+      held_ |= uint64_t{in_[at_++]} << count_;
+    }
+    const auto value = static_cast<uint32_t>(held_ & ((uint64_t{1} << bits) - 1));
+    held_ >>= bits;
+    count_ -= bits;
+    return value;
+  }
+  bool finished() const { return at_ == in_.size() && count_ < 8 && held_ == 0; }
+
+ private:
+  ByteSpan in_;
+  size_t at_ = 0;
+  uint64_t held_ = 0;
+  int count_ = 0;
+};
+
 // Records symbols in reading order; finish() codes them backwards, as rANS must.
 class RansEncoder {
  public:
-  void symbol(uint32_t start, uint32_t frequency) { ops_.push_back({start, frequency}); }
-  // `bits` equiprobable bits, 0 <= bits <= 16.
-  void raw(uint32_t value, int bits) {
-    if (bits > 0) ops_.push_back({value << (16 - bits), 1u << (16 - bits)});
+  void begin_batch() { batches_.push_back(ops_.size()); }
+  void symbol(const Table& t, int s) {
+    ops_.push_back(uint32_t{t.start[s]} << 16 | t.frequency[s]);
+    cost_ += t.cost[s];
   }
-  size_t size() const { return ops_.size(); }
+  RawBits& raw() { return raw_; }
+  // u8 lanes' code (0, 1, 2: 1, 4, 32) | 0x80 where there are raw bits | varint their length, they | states,
+  // u32 each | u16 words. Nothing at all where there were no symbols.
   Bytes finish();
 
  private:
-  struct Op {
-    uint32_t start, frequency;
-  };
-  std::vector<Op> ops_;
+  std::vector<uint32_t> ops_;
+  std::vector<size_t> batches_;
+  uint64_t cost_ = 0;  // in units of 1/256 bit
+  RawBits raw_;
 };
 
 class RansDecoder {
  public:
   explicit RansDecoder(ByteSpan in);
-  uint32_t slot() const { return static_cast<uint32_t>(state_[lane_]) & 0xffffu; }
-  void advance(uint32_t start, uint32_t frequency) {
-    uint64_t& x = state_[lane_];
-    x = frequency * (x >> 16) + (x & 0xffffu) - start;
-    if (x < (uint64_t{1} << 31)) x = x << 32 | next();
-    lane_ = (lane_ + 1) & lane_mask_;
-  }
-  uint32_t raw(int bits) {
-    if (bits == 0) return 0;
-    const uint32_t value = slot() >> (16 - bits);
-    advance(value << (16 - bits), 1u << (16 - bits));
-    return value;
-  }
-  // Throws unless the stream was read to its very end and every state came back to where the encoder began.
+  // The symbols of a batch; `table` as for DecodeGroups, over all_slots().
+  void batch(std::span<const uint8_t> context, const uint32_t* table, std::span<uint8_t> symbols);
+  RawBitReader& raw() { return raw_; }
+  // Throws unless both streams were read to their very end and every state came back to where the encoder
+  // began.
   void finish() const;
 
  private:
-  uint32_t next() {
-    if (at_ + 4 > in_.size()) fail_corrupt("the corrections end early");
-    uint32_t v;
-    std::memcpy(&v, in_.data() + at_, 4);
-    at_ += 4;
-    return v;
-  }
-  ByteSpan in_;
-  size_t at_ = 0;
-  uint32_t lane_ = 0, lane_mask_ = 0;
-  std::array<uint64_t, 4> state_{};
+  int lane_count_ = 1;
+  RansLanes lanes_;
+  RawBitReader raw_{{}};
 };
 
 }  // namespace h5neural

@@ -53,8 +53,19 @@ struct TestRow {
     k.predict(predictor, 0, kCount, prediction.data());
     k.contexts(context, prediction.data(), 0, kCount, contexts.data());
     k.accept(prediction.data(), quantised.data(), kCount, 4, value.data(), magnitude.data());
+    // Thirty-two states and what words there are, under one table.
+    RansLanes lanes;
+    for (int i = 0; i < kMaxLanes; ++i) lanes.state[i] = kRansLow + (static_cast<uint32_t>(values[i]) >> 1);
+    const auto* words = reinterpret_cast<const uint8_t*>(magnitudes.data());
+    lanes.next = words;
+    lanes.end = words + magnitudes.size() * sizeof(uint16_t);
+    const std::array<uint32_t, kContextRoom> first{};
+    std::vector<uint8_t> symbols(4 * kMaxLanes), any(symbols.size());
+    k.decode_groups(lanes, any.data(), 4, first.data(), slots(table(1, 20)), symbols.data());
     Answer a;
-    a.numbers.assign(prediction.begin(), prediction.begin() + kCount);
+    a.numbers.assign(symbols.begin(), symbols.end());
+    a.numbers.insert(a.numbers.end(), lanes.state.begin(), lanes.state.end());
+    a.numbers.insert(a.numbers.end(), prediction.begin(), prediction.begin() + kCount);
     a.numbers.insert(a.numbers.end(), contexts.begin(), contexts.begin() + kCount);
     a.numbers.insert(a.numbers.end(), value.begin(), value.begin() + kCount);
     a.numbers.insert(a.numbers.end(), magnitude.begin(), magnitude.begin() + kCount);

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <span>
 
+#include "entropy/rans.h"
 #include "kernels/cpu.h"
 
 namespace h5neural {
@@ -21,6 +22,7 @@ constexpr int kSpreadPairs = 6;       // spread of the neighbours
 constexpr int kGradientPairs = 3;     // gradient
 constexpr int kFeatures = 5;          // residuals near, residuals far, spread, distance, gradient
 constexpr int kContexts = 36;         // half octaves of the expected magnitude
+constexpr int kContextRoom = 48;      // entries of arrays over contexts that kernels read by whole vectors
 constexpr int kCoefficientBits = 20;  // coefficients are integers, units of 2^-20
 constexpr int32_t kFeatureMax = 1 << 24;
 
@@ -59,6 +61,8 @@ struct Kernels {
   // Values and magnitudes of residuals from their predicted and quantised differences.
   void (*accept)(const int32_t* prediction, const int32_t* quantised, int count, int step_bits,
                  int32_t* value, uint16_t* magnitude);
+  // See entropy/rans.h; `table` has kContextRoom entries.
+  DecodeGroups decode_groups;
   // Writer only; floats, so results may differ in the last places between sets.
   // e = y - x c over the leading c.size() columns; returns the sum of log2(1 + 9 e^2) / 2, about the
   // bits that the residuals take (hardly any where they round to nothing).

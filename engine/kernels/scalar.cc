@@ -65,6 +65,24 @@ void accept(const int32_t* prediction, const int32_t* quantised, int count, int 
   }
 }
 
+int64_t decode_groups(RansLanes& lanes, const uint8_t* context, int64_t groups, const uint32_t* table,
+                      const uint32_t* slots, uint8_t* symbols) {
+  RansLanes l = lanes;
+  const auto read = [&l]() -> uint32_t {
+    const uint32_t word = l.next[0] | uint32_t{l.next[1]} << 8;
+    l.next += 2;
+    return word;
+  };
+  int64_t g = 0;
+  for (; g < groups && l.end - l.next >= 2 * kMaxLanes; ++g, context += kMaxLanes, symbols += kMaxLanes) {
+    for (int i = 0; i < kMaxLanes; ++i) {
+      symbols[i] = static_cast<uint8_t>(decode_symbol(l.state[i], slots + table[context[i]], read) >> 24);
+    }
+  }
+  lanes = l;
+  return g;
+}
+
 double residual_bits(const Samples& s, std::span<const float> c, const float* y, float* e) {
   double bits = 0;
   for (int i = 0; i < s.rows; ++i) {
@@ -92,7 +110,8 @@ void normal_equations(const Samples& s, int columns, const float* w, const float
 }  // namespace
 
 const Kernels& scalar_kernels() {
-  static constexpr Kernels k = {"scalar", predict, contexts, accept, residual_bits, normal_equations};
+  static constexpr Kernels k = {"scalar",      predict,       contexts,        accept,
+                                decode_groups, residual_bits, normal_equations};
   return k;
 }
 

@@ -152,6 +152,117 @@ void accept(const int32_t* prediction, const int32_t* quantised, int count, int 
   }
 }
 
+#if HWY_TARGET == HWY_AVX3
+
+// 16 lanes: where[k]: the first slot of the table of symbol k. Returns the entries.
+HWY_INLINE __m512i decode_half(__m512i& state, __m512i where, const uint32_t* slots, const uint8_t*& next) {
+  const __m512i low = _mm512_set1_epi32(kSlots - 1);
+  const __m512i slot = _mm512_and_si512(state, low);
+  const __m512i entry = _mm512_i32gather_epi32(_mm512_add_epi32(where, slot), slots, 4);
+  const __m512i frequency = _mm512_and_si512(_mm512_srli_epi32(entry, kProbabilityBits), low);
+  const __m512i rest = _mm512_sub_epi32(slot, _mm512_and_si512(entry, low));
+  state = _mm512_add_epi32(_mm512_mullo_epi32(frequency, _mm512_srli_epi32(state, kProbabilityBits)), rest);
+  // Lanes that fell below the least state take the next words, in their order.
+  const __mmask16 due = _mm512_cmplt_epu32_mask(state, _mm512_set1_epi32(kRansLow));
+  const __m512i words = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(next)));
+  const __m512i refilled =
+      _mm512_or_si512(_mm512_slli_epi32(state, 16), _mm512_maskz_expand_epi32(due, words));
+  state = _mm512_mask_mov_epi32(state, due, refilled);
+  next += 2 * std::popcount(static_cast<unsigned>(due));
+  return entry;
+}
+
+int64_t decode_groups(RansLanes& lanes, const uint8_t* context, int64_t groups, const uint32_t* table,
+                      const uint32_t* slots, uint8_t* symbols) {
+  __m512i state[2] = {_mm512_loadu_si512(lanes.state.data()), _mm512_loadu_si512(lanes.state.data() + 16)};
+  const __m512i first = _mm512_loadu_si512(table), second = _mm512_loadu_si512(table + 16),
+                third = _mm512_loadu_si512(table + 32);
+  const uint8_t* next = lanes.next;
+  int64_t g = 0;
+  for (; g < groups && lanes.end - next >= 2 * kMaxLanes; ++g) {
+    for (int half = 0; half < 2; ++half, context += 16, symbols += 16) {
+      const __m512i c = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(context)));
+      const __mmask16 beyond = _mm512_cmpge_epi32_mask(c, _mm512_set1_epi32(32));
+      const __m512i where =
+          _mm512_mask_permutexvar_epi32(_mm512_permutex2var_epi32(first, c, second), beyond, c, third);
+      const __m512i entry = decode_half(state[half], where, slots, next);
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(symbols),
+                       _mm512_cvtepi32_epi8(_mm512_srli_epi32(entry, 24)));
+    }
+  }
+  _mm512_storeu_si512(lanes.state.data(), state[0]);
+  _mm512_storeu_si512(lanes.state.data() + 16, state[1]);
+  lanes.next = next;
+  return g;
+}
+
+#elif HWY_TARGET == HWY_AVX2
+
+// For each set of lanes that take a word: which of the next eight words each of them takes.
+struct WordOrder {
+  alignas(32) uint32_t of[256][8] = {};
+  constexpr WordOrder() {
+    for (uint32_t due = 0; due < 256; ++due) {
+      for (uint32_t lane = 0, word = 0; lane < 8; ++lane) of[due][lane] = due >> lane & 1 ? word++ : 0;
+    }
+  }
+};
+constexpr WordOrder kWordOrder;
+
+HWY_INLINE __m256i decode_eight(__m256i& state, __m256i where, const uint32_t* slots, const uint8_t*& next) {
+  const __m256i low = _mm256_set1_epi32(kSlots - 1);
+  const __m256i slot = _mm256_and_si256(state, low);
+  const __m256i entry =
+      _mm256_i32gather_epi32(reinterpret_cast<const int*>(slots), _mm256_add_epi32(where, slot), 4);
+  const __m256i frequency = _mm256_and_si256(_mm256_srli_epi32(entry, kProbabilityBits), low);
+  const __m256i rest = _mm256_sub_epi32(slot, _mm256_and_si256(entry, low));
+  state = _mm256_add_epi32(_mm256_mullo_epi32(frequency, _mm256_srli_epi32(state, kProbabilityBits)), rest);
+  const __m256i due = _mm256_cmpeq_epi32(_mm256_srli_epi32(state, 16), _mm256_setzero_si256());
+  const auto set = static_cast<unsigned>(_mm256_movemask_ps(_mm256_castsi256_ps(due)));
+  const __m256i words = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(next)));
+  const __m256i order = _mm256_load_si256(reinterpret_cast<const __m256i*>(kWordOrder.of[set]));
+  const __m256i refilled =
+      _mm256_or_si256(_mm256_slli_epi32(state, 16), _mm256_permutevar8x32_epi32(words, order));
+  state = _mm256_blendv_epi8(state, refilled, due);
+  next += 2 * std::popcount(set);
+  return entry;
+}
+
+int64_t decode_groups(RansLanes& lanes, const uint8_t* context, int64_t groups, const uint32_t* table,
+                      const uint32_t* slots, uint8_t* symbols) {
+  __m256i state[4];
+  for (int i = 0; i < 4; ++i) {
+    state[i] = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(lanes.state.data() + 8 * i));
+  }
+  const uint8_t* next = lanes.next;
+  int64_t g = 0;
+  for (; g < groups && lanes.end - next >= 2 * kMaxLanes; ++g) {
+    for (int i = 0; i < 4; ++i, context += 8, symbols += 8) {
+      const __m256i c = _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(context)));
+      const __m256i where = _mm256_i32gather_epi32(reinterpret_cast<const int*>(table), c, 4);
+      const __m256i entry = _mm256_srli_epi32(decode_eight(state[i], where, slots, next), 24);
+      const __m128i bytes = _mm_packus_epi16(
+          _mm_packus_epi32(_mm256_castsi256_si128(entry), _mm256_extracti128_si256(entry, 1)),
+          _mm_setzero_si128());
+      _mm_storel_epi64(reinterpret_cast<__m128i*>(symbols), bytes);
+    }
+  }
+  for (int i = 0; i < 4; ++i) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(lanes.state.data() + 8 * i), state[i]);
+  }
+  lanes.next = next;
+  return g;
+}
+
+#else
+
+int64_t decode_groups(RansLanes& lanes, const uint8_t* context, int64_t groups, const uint32_t* table,
+                      const uint32_t* slots, uint8_t* symbols) {
+  return scalar_kernels().decode_groups(lanes, context, groups, table, slots, symbols);
+}
+
+#endif
+
 // log2 of x >= 1, to about 1e-3 (minimax polynomial of the mantissa): enough to compare predictors.
 HWY_INLINE hn::Vec<F32> log2_about(hn::Vec<F32> x) {
   const F32 f;
@@ -241,7 +352,8 @@ const Kernels& table() {
   static constexpr const char* kName = HWY_TARGET == HWY_AVX3   ? "avx512"
                                        : HWY_TARGET == HWY_AVX2 ? "avx2"
                                                                 : "neon";
-  static constexpr Kernels k = {kName, predict, contexts, accept, residual_bits, normal_equations};
+  static constexpr Kernels k = {kName,         predict,       contexts,        accept,
+                                decode_groups, residual_bits, normal_equations};
   return k;
 }
 
