@@ -1,5 +1,7 @@
 // range.h: the value range of a chunk without its specials, and the sentinels among its values.
 #pragma once
+#include <cstdint>
+#include <span>
 #include <vector>
 
 namespace h5neural {
@@ -11,8 +13,9 @@ struct ValueRange {
 
 // A sentinel is an extreme value that stands apart: one that fills more than 0.5 % of the chunk and lies more
 // than a tenth of the range from its neighbour, or one that occurs at least twice and lies a hundred times
-// the range of the rest away (the padding of an edge chunk). `values`: the finite values, in any order; taken
-// over and sorted.
-ValueRange value_range(std::vector<double> values);
+// the range of the rest away (the padding of an edge chunk). `values`: all but those that `skip` (may be
+// empty) marks are finite.
+template <class T>
+ValueRange value_range(std::span<const T> values, std::span<const uint8_t> skip);
 
 }  // namespace h5neural

@@ -14,6 +14,7 @@
 #include "codec/decode.h"
 #include "codec/exact_bytes.h"
 #include "codec/params.h"
+#include "corrections/choose_schedule.h"
 #include "corrections/reference.h"
 #include "corrections/repeats.h"
 #include "corrections/walk.h"
@@ -27,6 +28,8 @@ namespace {
 
 // A value that fills at least this share of a chunk may be worth a class of its own.
 constexpr double kDominantShare = 0.12;
+// From this effort every schedule codes the whole chunk, below it the one that codes a part of it best.
+constexpr uint32_t kAllSchedulesFrom = 8;
 
 template <class T>
 class Encoder {
@@ -96,15 +99,6 @@ class Encoder {
     return s;
   }
 
-  std::vector<double> regular(const Specials& s) const {
-    std::vector<double> v;
-    v.reserve(values_.size());
-    for (size_t k = 0; k < values_.size(); ++k) {
-      if (s.classes.empty() || s.classes[k] == 0) v.push_back(static_cast<double>(values_[k]));
-    }
-    return v;
-  }
-
   // ---- settings
   // -----------------------------------------------------------------------------------------------
 
@@ -114,7 +108,8 @@ class Encoder {
     if (params_.has_fill) special[params_.fill] = true;
     Setting s;
     if (params_.mode != H5N_LOSSLESS && params_.mode != H5N_RATIO) {
-      const ValueRange range = value_range(regular(classify(special)));
+      const Specials known = classify(special);
+      const ValueRange range = value_range<T>(values_, known.classes);
       for (const double v : range.sentinels) {
         special[bits_of(static_cast<T>(v))] = true;
         if (v == 0) special[bits_of(T{0})] = true;
@@ -146,23 +141,35 @@ class Encoder {
 
   // The bits of the value that fills most of the chunk, where it is worth trying as a class.
   std::optional<uint64_t> dominant(const Specials& s) const {
-    std::vector<T> v;
-    for (size_t k = 0; k < values_.size(); ++k) {
-      if (s.classes.empty() || s.classes[k] == 0) v.push_back(values_[k]);
+    const auto regular = [&](size_t k) { return s.classes.empty() || s.classes[k] == 0; };
+    // Such a value shows in a sample; how often it occurs is then counted.
+    std::vector<T> sample;
+    const size_t every = std::max<size_t>(1, values_.size() / 1024) | 1;
+    for (size_t k = 0; k < values_.size(); k += every) {
+      if (regular(k)) sample.push_back(values_[k]);
     }
-    std::sort(v.begin(), v.end());
-    size_t most = 0, at = 0;
-    for (size_t k = 0; k < v.size();) {
-      size_t end = k;
-      while (end < v.size() && v[end] == v[k]) ++end;
+    std::sort(sample.begin(), sample.end());
+    size_t most = 0;
+    T value{};
+    for (size_t k = 0; k < sample.size();) {
+      const size_t end = static_cast<size_t>(
+          std::upper_bound(sample.begin() + static_cast<ptrdiff_t>(k), sample.end(), sample[k]) -
+          sample.begin());
       if (end - k > most) {
         most = end - k;
-        at = k;
+        value = sample[k];
       }
       k = end;
     }
-    if (most == v.size() || double(most) < kDominantShare * double(values_.size())) return {};
-    return bits_of(v[at]);
+    if (double(most) < kDominantShare / 2 * double(sample.size())) return {};
+    size_t count = 0, all = 0;
+    for (size_t k = 0; k < values_.size(); ++k) {
+      if (!regular(k)) continue;
+      ++all;
+      count += values_[k] == value;
+    }
+    if (count == all || double(count) < kDominantShare * double(values_.size())) return {};
+    return bits_of(value);
   }
 
   // ---- candidates
@@ -189,17 +196,25 @@ class Encoder {
     if (!choose_lattice(s, lattice)) return;
     const std::vector<double> target = targets(s, lattice);
     const Index4 n = fold(extents_);
-    std::vector<Schedule> schedules = propose_schedules(n, target, s.specials.classes);
-    if (params_.effort == 0) schedules.resize(1);
     WalkInput in;
     in.n = n;
     in.step_bits = lattice.step_bits;
     in.skip = s.specials.classes;
+    const std::vector<Schedule> schedules = likely_schedules(in, target, target);
     const bool plain = params_.model == H5N_MODEL_AUTO || params_.model == H5N_MODEL_NONE;
     if (plain) offer_plain(s, lattice, in, schedules, target);
     // A model that was asked for and has nothing to offer must not cost more than none.
     if (!offer_models(s, lattice, in, schedules, target) && !plain)
       offer_plain(s, lattice, in, schedules, target);
+  }
+
+  // The schedules that are worth a whole coding. `rest`: the target less the base.
+  std::vector<Schedule> likely_schedules(const WalkInput& in, const std::vector<double>& target,
+                                         const std::vector<double>& rest) const {
+    std::vector<Schedule> all = propose_schedules(in.n, rest, {in.skip.begin(), in.skip.end()});
+    if (params_.effort >= kAllSchedulesFrom) return all;
+    const double share = params_.effort == 0 ? 1.0 / 16 : 1.0 / 6;
+    return {std::move(all[choose_schedule(in, all, target, share)])};
   }
 
   void offer_plain(const Setting& s, const Lattice& lattice, const WalkInput& in,
@@ -254,7 +269,7 @@ class Encoder {
     in.base = field;
     std::vector<double> rest = target;
     for (size_t k = 0; k < rest.size(); ++k) rest[k] -= field[k];
-    for (const Schedule& schedule : propose_schedules(in.n, rest, s.specials.classes)) {
+    for (const Schedule& schedule : likely_schedules(in, target, rest)) {
       offer_walk(s, lattice, in, schedule, target, base);
     }
   }

@@ -108,9 +108,9 @@ void CosetFit::pick() {
 
 void CosetFit::fill() {
   const auto rows = static_cast<int>(chosen_.size());
-  columns_ =
-      std::min(static_cast<int>(coset_->stencil.offset.size()), effort_.fitted ? kMaxPairs : kKrigingPairs) -
-      1;
+  columns_ = std::min(static_cast<int>(coset_->geometry->stencil.offset.size()),
+                      effort_.fitted ? kMaxPairs : kKrigingPairs) -
+             1;
   padded_ = (rows + kSampleBlock - 1) / kSampleBlock * kSampleBlock;
   scale_ = double(coset_->points) / rows;
   x_.assign(size_t(padded_) * columns_, 0);
@@ -144,15 +144,14 @@ double CosetFit::bits(std::span<const float> coefficients, const float* y) const
 // Downhill from the last choice over the table of exponents and nuggets, or all of it.
 CosetFit::Best CosetFit::best_kriging(const PredictorChoice& last) const {
   Best best;
-  const Kriging system(coset_->stencil, level_->level.weight);
   std::array<bool, kExponents * kNuggets> tried{};
   const auto consider = [&](int exponent, int nugget) {
     if (exponent < 0 || exponent >= kExponents || nugget < 0 || nugget >= kNuggets) return;
     if (std::exchange(tried[exponent * kNuggets + nugget], true)) return;
     // A change of the last choice has to be told.
     const double told = (exponent != last.exponent ? 5 : 0) + (nugget != last.nugget ? 4 : 0);
-    const double b =
-        bits(scaled(system.solve(exponent, nugget), kCoefficientBits), y_.data()) + told / scale_;
+    const double b = bits(scaled(coset_->geometry->kriging(exponent, nugget), kCoefficientBits), y_.data()) +
+                     told / scale_;
     if (b >= best.bits) return;
     best.bits = b;
     best.choice.exponent = exponent;

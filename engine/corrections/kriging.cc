@@ -4,7 +4,7 @@
 #include "corrections/kriging.h"
 
 #include <algorithm>
-#include <bit>
+#include <cmath>
 
 namespace h5neural {
 namespace {
@@ -16,12 +16,12 @@ int64_t multiply(int64_t a, int64_t b, int fraction) {
   return static_cast<int64_t>((int128{a} * b) >> fraction);
 }
 
-uint64_t integer_sqrt(uint64_t x) {
-  uint64_t r = 0;
-  for (uint64_t bit = uint64_t{1} << 31; bit != 0; bit >>= 1) {
-    const uint64_t t = r | bit;
-    if (t * t <= x) r = t;
-  }
+// The largest integer whose square is not above x < 2^63: a floating-point guess, set right by integers, so
+// that it is the same everywhere.
+int64_t integer_sqrt(int64_t x) {
+  auto r = static_cast<int64_t>(std::sqrt(static_cast<double>(x)));
+  while (r > 0 && r > x / r) --r;
+  while (r + 1 <= x / (r + 1)) ++r;
   return r;
 }
 
@@ -75,35 +75,19 @@ bool solve_system(std::vector<int64_t>& m, std::vector<int64_t>& g, int n) {
 
 Kriging::Kriging(const Stencil& s, const std::array<uint8_t, kAxes>& weight)
     : pairs_(static_cast<int>(std::min<size_t>(s.offset.size(), kKrigingPairs))) {
-  const auto square = [&](const Index4& d) { return weighted_square(d, weight); };
-  std::vector<int64_t> all;
-  for (int i = 0; i < pairs_; ++i) {
-    all.push_back(square(s.offset[i]));
-    for (int j = 0; j <= i; ++j) {
-      for (const int sign : {-1, 1}) all.push_back(square(plus(s.offset[i], s.offset[j], sign)));
-    }
-  }
-  std::sort(all.begin(), all.end());
-  all.erase(std::unique(all.begin(), all.end()), all.end());
-  for (const int64_t x : all) {
-    const auto h = static_cast<int64_t>(integer_sqrt(static_cast<uint64_t>(x) << 40));
-    distances_.push_back({x, h, static_cast<int64_t>(integer_sqrt(static_cast<uint64_t>(h) << 24))});
-  }
+  const auto distance = [&](const Index4& d) {
+    const int64_t h = integer_sqrt(weighted_square(d, weight) << 40);
+    return Distance{h, integer_sqrt(h << 24)};
+  };
   apart_.resize(size_t(pairs_) * pairs_);
   mirrored_ = apart_;
   for (int i = 0; i < pairs_; ++i) {
-    centre_.push_back(find(square(s.offset[i])));
+    centre_.push_back(distance(s.offset[i]));
     for (int j = 0; j <= i; ++j) {
-      apart_[i * pairs_ + j] = apart_[j * pairs_ + i] = find(square(plus(s.offset[i], s.offset[j], -1)));
-      mirrored_[i * pairs_ + j] = mirrored_[j * pairs_ + i] = find(square(plus(s.offset[i], s.offset[j], 1)));
+      apart_[i * pairs_ + j] = apart_[j * pairs_ + i] = distance(plus(s.offset[i], s.offset[j], -1));
+      mirrored_[i * pairs_ + j] = mirrored_[j * pairs_ + i] = distance(plus(s.offset[i], s.offset[j], 1));
     }
   }
-}
-
-size_t Kriging::find(int64_t square) const {
-  const auto at = std::lower_bound(distances_.begin(), distances_.end(), square,
-                                   [](const Distance& d, int64_t x) { return d.square < x; });
-  return static_cast<size_t>(at - distances_.begin());
 }
 
 std::vector<int32_t> Kriging::solve(int exponent, int nugget) const {
@@ -111,13 +95,12 @@ std::vector<int32_t> Kriging::solve(int exponent, int nugget) const {
   if (n <= 0) return {};
   // Nugget: a share of the variogram at distance 1, on every value by itself.
   static constexpr int64_t kNugget[kNuggets] = {0, 1 << 20, 1 << 22, 1 << 24};
-  std::vector<int64_t> cov;
-  for (const Distance& d : distances_) cov.push_back(covariance(d.h, d.root, exponent));
+  const auto cov = [exponent](const Distance& d) { return covariance(d.h, d.root, exponent); };
   std::vector<int64_t> a(size_t(pairs_) * pairs_), k(pairs_);  // a: <S[i], S[j]>, k: <S[i], v>
   for (int i = 0; i < pairs_; ++i) {
-    k[i] = 2 * cov[centre_[i]];
+    k[i] = 2 * cov(centre_[i]);
     for (int j = 0; j < pairs_; ++j) {
-      a[i * pairs_ + j] = 2 * (cov[apart_[i * pairs_ + j]] + cov[mirrored_[i * pairs_ + j]]);
+      a[i * pairs_ + j] = 2 * (cov(apart_[i * pairs_ + j]) + cov(mirrored_[i * pairs_ + j]));
       if (i == j) a[i * pairs_ + j] += 2 * kNugget[nugget];
     }
   }

@@ -21,8 +21,7 @@ constexpr int kKrigingPairs = 20;
 std::vector<int32_t> kriging(const Stencil& stencil, const std::array<uint8_t, kAxes>& weight, int exponent,
                              int nugget);
 
-// The same for many exponents and nuggets of one stencil (the writer's search): distances are worked out
-// once.
+// The same for many exponents and nuggets of one stencil: distances are worked out once.
 class Kriging {
  public:
   Kriging(const Stencil& stencil, const std::array<uint8_t, kAxes>& weight);
@@ -30,15 +29,12 @@ class Kriging {
 
  private:
   struct Distance {
-    int64_t square;   // weighted, units of 1/256
-    int64_t h, root;  // its square root and fourth root, units of 2^-24
+    int64_t h, root;  // and its square root, units of 2^-24
   };
-  size_t find(int64_t square) const;
 
   int pairs_ = 0;
-  std::vector<Distance> distances_;       // ascending, each once
-  std::vector<size_t> centre_;            // of each pair from the point: index of its distance
-  std::vector<size_t> apart_, mirrored_;  // pairs_ x pairs_: distance of d[i] from d[j] and from -d[j]
+  std::vector<Distance> centre_;            // of each pair from the point
+  std::vector<Distance> apart_, mirrored_;  // pairs_ x pairs_: of d[i] from d[j] and from -d[j]
 };
 
 }  // namespace h5neural

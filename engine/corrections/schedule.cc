@@ -176,6 +176,27 @@ Schedule read_schedule(BitDecoder& in, const Index4& n) {
   return s;
 }
 
+Schedule cropped(const Schedule& schedule, const Index4& n) {
+  Schedule s;
+  s.n = n;
+  Index4 grid = n;
+  for (size_t l = 0; points(grid) > kRootPoints; ++l) {
+    Level level = schedule.levels[std::min(l, schedule.levels.size() - 1)];
+    const bool last = l + 1 >= schedule.levels.size();
+    for (int a = 0; a < kAxes; ++a) {
+      if (grid[a] == 1) level.mask &= static_cast<uint8_t>(~(1 << a));
+    }
+    if (level.mask == 0 && last) {  // what is left lies along axes that the last level leaves alone
+      for (int a = 0; a < kAxes; ++a) level.mask |= static_cast<uint8_t>((grid[a] > 1) << a);
+      if (std::popcount(level.mask) > 3) level.mask &= static_cast<uint8_t>(level.mask - 1);
+    }
+    if (level.mask == 0) continue;
+    s.levels.push_back(level);
+    grid = coarser(grid, level.mask);
+  }
+  return s;
+}
+
 std::vector<Schedule> propose_schedules(const Index4& n, const std::vector<double>& values,
                                         const std::vector<uint8_t>& skip) {
   std::vector<Schedule> found;

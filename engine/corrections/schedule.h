@@ -34,6 +34,9 @@ Index4 coarser(const Index4& n, uint8_t mask);
 void write_schedule(BitEncoder& out, const Schedule& schedule);
 Schedule read_schedule(BitDecoder& in, const Index4& n);
 
+// The same refinement of a smaller grid (a part of the chunk).
+Schedule cropped(const Schedule& schedule, const Index4& n);
+
 // Schedules worth trying for this field (writer only). `values`: the field in any unit, row-major; `skip`:
 // points that are not coded (may be empty).
 std::vector<Schedule> propose_schedules(const Index4& n, const std::vector<double>& values,

@@ -36,7 +36,7 @@ void begin_coset(const WalkInput& in, const LevelState& level, uint8_t axes, int
   c.count = level.layout.count(axes);
   c.points = points(c.count);
   if (c.points == 0) return;
-  c.stencil = make_stencil(level.layout, level.level, axes, known);
+  c.geometry = coset_geometry(level.layout, level.level, axes, known);
   const size_t room = static_cast<size_t>(c.points) + kOverhang;
   c.prediction.resize(room);
   c.quantised.resize(room);
@@ -49,8 +49,8 @@ void begin_coset(const WalkInput& in, const LevelState& level, uint8_t axes, int
   });
 }
 
-std::vector<int32_t> coefficients(const Stencil& stencil, const Level& level, const PredictorChoice& choice) {
-  std::vector<int32_t> c = kriging(stencil, level.weight, choice.exponent, choice.nugget);
+std::vector<int32_t> coefficients(const CosetGeometry& geometry, const PredictorChoice& choice) {
+  std::vector<int32_t> c = geometry.kriging(choice.exponent, choice.nugget);
   if (choice.fitted) {
     if (c.size() < choice.difference.size()) c.resize(choice.difference.size());
     for (size_t j = 0; j < choice.difference.size(); ++j) {
@@ -84,7 +84,7 @@ PredictorTaps predictor_taps(const LevelState& level, const CosetState& coset,
   PredictorTaps t;
   t.pairs = static_cast<int>(coefficients.size());
   for (int j = 0; j < t.pairs; ++j) {
-    aim(level, coset.axes, level.value, coset.stencil.offset[j], t.plus[j], t.minus[j]);
+    aim(level, coset.axes, level.value, coset.geometry->stencil.offset[j], t.plus[j], t.minus[j]);
     t.coefficient[j] = coefficients[j];
   }
   return t;
@@ -108,9 +108,9 @@ int32_t context_weight(int index) {
 ContextTaps context_taps(const LevelState& level, const CosetState& coset, const ContextWeights& weights,
                          int step_bits) {
   ContextTaps t;
-  t.pairs = std::min(static_cast<int>(coset.stencil.offset.size()), kContextPairs);
+  t.pairs = std::min(static_cast<int>(coset.geometry->stencil.offset.size()), kContextPairs);
   for (int j = 0; j < t.pairs; ++j) {
-    const Index4& d = coset.stencil.offset[j];
+    const Index4& d = coset.geometry->stencil.offset[j];
     aim(level, coset.axes, level.value, d, t.plus[j], t.minus[j]);
     aim(level, coset.axes, level.magnitude, d, t.plus_magnitude[j], t.minus_magnitude[j]);
   }

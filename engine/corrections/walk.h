@@ -11,10 +11,10 @@
 #include <vector>
 
 #include "corrections/effort.h"
+#include "corrections/geometry.h"
 #include "corrections/ladder.h"
 #include "corrections/schedule.h"
 #include "corrections/side.h"
-#include "corrections/stencil.h"
 #include "kernels/kernels.h"
 #include "support/bytes.h"
 
@@ -61,7 +61,7 @@ struct CosetState {
   int order = 0;  // place in the coset order
   Index4 count{};
   int64_t points = 0;
-  Stencil stencil;
+  std::shared_ptr<const CosetGeometry> geometry;
   std::vector<uint8_t> skip;  // empty, or 1 where the point is not coded
   std::vector<int32_t> prediction, quantised;
   std::vector<uint8_t> context;
@@ -97,7 +97,7 @@ void for_root_points(const WalkInput& in, LevelState& root, Value&& value) {
 
 // The coefficients that a choice stands for, units of 2^-kCoefficientBits, the first one that of the nearest
 // pair.
-std::vector<int32_t> coefficients(const Stencil& stencil, const Level& level, const PredictorChoice& choice);
+std::vector<int32_t> coefficients(const CosetGeometry& geometry, const PredictorChoice& choice);
 
 PredictorTaps predictor_taps(const LevelState& level, const CosetState& coset,
                              const std::vector<int32_t>& coefficients);

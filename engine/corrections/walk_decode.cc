@@ -50,8 +50,8 @@ class WalkDecoder {
 
   void coset(LevelState& s) {
     CosetState& c = coset_;
-    const PredictorChoice choice = models_.predictor(side_, c.order, c.stencil.offset.size());
-    predict(s, predictor_taps(s, c, coefficients(c.stencil, s.level, choice)), c);
+    const PredictorChoice choice = models_.predictor(side_, c.order, c.geometry->stencil.offset.size());
+    predict(s, predictor_taps(s, c, coefficients(*c.geometry, choice)), c);
     if (c.points >= kWeightsFrom) models_.weights(side_, weights_[c.order]);
     choose_contexts(s, context_taps(s, c, weights_[c.order], in_.step_bits), c);
     if (c.skip.empty()) {

@@ -81,7 +81,7 @@ class WalkEncoder {
     const PredictorChoice choice = fit_.predictor(last_[c.order]);
     last_[c.order] = choice;
     models_.predictor(side_, c.order, choice);
-    predict(s, predictor_taps(s, c, coefficients(c.stencil, s.level, choice)), c);
+    predict(s, predictor_taps(s, c, coefficients(*c.geometry, choice)), c);
     if (c.points >= kWeightsFrom) models_.weights(side_, weights_[c.order], fit_.weights(weights_[c.order]));
     choose_contexts(s, context_taps(s, c, weights_[c.order], in_.step_bits), c);
     for (int64_t k = 0; k < c.points; ++k) c.quantised[k] = quantise(own_[k], c.prediction[k]);

@@ -62,23 +62,26 @@ TEST(Lattice, SaysWhenNoneIsFineEnough) {
 }
 
 TEST(ValueRange, LeavesSentinelsOut) {
+  const auto range = [](const std::vector<double>& x) { return value_range<double>(x, {}); };
   std::vector<double> v;
   for (int i = 0; i < 1000; ++i) v.push_back(i * 0.01);
-  EXPECT_EQ(value_range(v).high, 9.99);
+  EXPECT_EQ(range(v).high, 9.99);
   auto filled = v;
   for (int i = 0; i < 50; ++i) filled.push_back(-9999.9);
   for (int i = 0; i < 50; ++i) filled.push_back(1e34);
-  const ValueRange r = value_range(filled);
+  const ValueRange r = range(filled);
   EXPECT_EQ(r.low, 0);
   EXPECT_EQ(r.high, 9.99);
   EXPECT_EQ(r.sentinels, (std::vector<double>{1e34, -9999.9}));
   v.push_back(9.96921e36);  // the padding of an edge chunk: few, and far
   v.push_back(9.96921e36);
-  EXPECT_EQ(value_range(v).high, 9.99);
+  EXPECT_EQ(range(v).high, 9.99);
   v.push_back(50);  // one value apart is data
-  EXPECT_EQ(value_range(v).high, 50);
-  EXPECT_EQ(value_range({}).high, 0);
-  EXPECT_EQ(value_range({5, 5, 5}).low, 5);
+  EXPECT_EQ(range(v).high, 50);
+  EXPECT_EQ(range({}).high, 0);
+  EXPECT_EQ(range({5, 5, 5}).low, 5);
+  const std::vector<float> x = {1, 2, std::numeric_limits<float>::quiet_NaN(), 3};
+  EXPECT_EQ(value_range<float>(x, std::vector<uint8_t>{0, 0, 1, 0}).high, 3);
 }
 
 TEST(Specials, ComeBackInAnyArrangement) {

@@ -1,0 +1,68 @@
+// choose_schedule.cc: see choose_schedule.h.
+#include "corrections/choose_schedule.h"
+
+#include <algorithm>
+
+namespace h5neural {
+namespace {
+
+constexpr double kLeastPoints = 6000;
+constexpr int kLeastExtent = 12;  // axes are not cut below it
+
+// A box in the middle of the chunk.
+struct Box {
+  Index4 n, first{};
+
+  Box(const Index4& whole, double most) : n(whole) {
+    while (double(points(n)) > most) {
+      const auto longest = std::max_element(n.begin(), n.end());
+      if (*longest < 2 * kLeastExtent) break;
+      *longest = (*longest + 1) / 2;
+    }
+    for (int a = 0; a < kAxes; ++a) first[a] = (whole[a] - n[a]) / 2;
+  }
+
+  template <class T>
+  std::vector<T> cut(std::span<const T> full, const Index4& whole) const {
+    std::vector<T> part;
+    if (full.empty()) return part;
+    part.reserve(points(n));
+    for_rows(n, [&](const Index4& i) {
+      int64_t at = 0;
+      for (int a = 0; a < kAxes; ++a) at = at * whole[a] + first[a] + i[a];
+      part.insert(part.end(), full.begin() + at, full.begin() + at + n[kAxes - 1]);
+    });
+    return part;
+  }
+};
+
+}  // namespace
+
+size_t choose_schedule(const WalkInput& in, const std::vector<Schedule>& schedules,
+                       std::span<const double> target, double share) {
+  if (schedules.size() == 1) return 0;
+  const Box box(in.n, std::max(kLeastPoints, share * double(target.size())));
+  const std::vector<double> field = box.cut(target, in.n);
+  const std::vector<int32_t> base = box.cut(in.base, in.n);
+  const std::vector<uint8_t> skip = box.cut(in.skip, in.n);
+  WalkInput part;
+  part.n = box.n;
+  part.step_bits = in.step_bits;
+  part.base = base;
+  part.skip = skip;
+  WalkEffort effort;
+  effort.samples = 700;
+  effort.rounds = 1;
+  size_t best = 0, least = SIZE_MAX;
+  for (size_t k = 0; k < schedules.size(); ++k) {
+    std::vector<int32_t> decoded;
+    const size_t bytes = encode_walk(part, cropped(schedules[k], box.n), field, effort, decoded).size();
+    if (bytes < least) {
+      least = bytes;
+      best = k;
+    }
+  }
+  return best;
+}
+
+}  // namespace h5neural

@@ -1,0 +1,15 @@
+// choose_schedule.h: which of several schedules codes a field smallest, found on a part of it. Writer only.
+#pragma once
+#include <span>
+#include <vector>
+
+#include "corrections/walk.h"
+
+namespace h5neural {
+
+// Codes a box from the middle of the chunk, `share` of its points but not fewer than a few thousand, under
+// each schedule. Returns the index of the best.
+size_t choose_schedule(const WalkInput& in, const std::vector<Schedule>& schedules,
+                       std::span<const double> target, double share);
+
+}  // namespace h5neural
