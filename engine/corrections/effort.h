@@ -4,16 +4,18 @@
 namespace h5neural {
 
 struct WalkEffort {
-  int samples = 3000;          // points of a coset from which predictors and weights are found
-  bool fitted = true;          // try fitted predictors beside kriging
-  bool every_kriging = false;  // try all kriging predictors, not only those near the last one
-  int rounds = 2;              // of reweighted least squares
+  int pool = 16000;           // points of a coset that are looked at for predictors and weights,
+  int samples = 4000;         // and about how many of them, where there is something to predict, are used
+  bool fitted = true;         // try fitted predictors beside kriging
+  bool every_kriging = true;  // try all kriging predictors, not only those near the last one
+  int rounds = 2;             // of reweighted least squares
 };
 
 // Of an effort from 0 (fastest) to 9.
 inline WalkEffort walk_effort(unsigned effort) {
   WalkEffort w;
-  w.samples = effort < 3 ? 700 : effort < 7 ? 4000 : 4000;
+  w.samples = effort < 3 ? 700 : effort < 7 ? 8000 : 6000;
+  w.pool = 5 * w.samples;
   w.fitted = effort >= 3;
   w.every_kriging = effort >= 4;
   return w;

@@ -84,14 +84,19 @@ void CosetFit::begin(const LevelState& level, const CosetState& coset, std::span
   if (!chosen_.empty()) fill();
 }
 
-// About effort.samples coded points of the coset, spread evenly but not regularly.
+// A pool of coded points spread evenly but not regularly over the coset, and of these the more the less they
+// resemble their nearest neighbours: where there is nothing to say there is nothing to learn.
 void CosetFit::pick() {
   const CosetState& c = *coset_;
   chosen_.clear();
   place_.clear();
-  const double every = std::max(1.0, double(c.points) / effort_.samples);
+  share_.clear();
+  const double every = std::max(1.0, double(c.points) / effort_.pool);
   const int width = c.count[kAxes - 1];
+  const PredictorTaps nearest = predictor_taps(*level_, c, {0});
+  const auto unit = static_cast<float>(std::ldexp(1.0, -step_bits_));
   uint64_t seed = 1;
+  double all = 0;
   for (double at = 0; at < double(c.points); at += every) {
     seed = seed * 6364136223846793005u + 1442695040888963407u;
     const auto k =
@@ -101,9 +106,26 @@ void CosetFit::pick() {
     const Index4 i{static_cast<int>(row / (int64_t{c.count[1]} * c.count[2])),
                    static_cast<int>(row / c.count[2] % c.count[1]), static_cast<int>(row % c.count[2]),
                    static_cast<int>(k % width)};
+    const int64_t p = level_->layout.at(i);
+    const float e = static_cast<float>(target_[k] - (nearest.plus[0][p] + nearest.minus[0][p]) / 2.0) * unit;
     chosen_.push_back(k);
-    place_.push_back(level_->layout.at(i));
+    place_.push_back(p);
+    share_.push_back(1.0f + std::log2(1 + 9 * e * e));
+    all += share_.back();
   }
+  scale_ = chosen_.empty() ? 1 : double(c.points) / double(chosen_.size());
+  size_t kept = 0;
+  for (size_t i = 0; i < chosen_.size(); ++i) {
+    seed = seed * 6364136223846793005u + 1442695040888963407u;
+    const double chance = std::min(1.0, effort_.samples * double(share_[i]) / all);
+    if (double(seed >> 40) / double(1 << 24) >= chance) continue;
+    chosen_[kept] = chosen_[i];
+    place_[kept] = place_[i];
+    share_[kept++] = static_cast<float>(1 / chance);
+  }
+  chosen_.resize(kept);
+  place_.resize(kept);
+  share_.resize(kept);
 }
 
 void CosetFit::fill() {
@@ -112,7 +134,7 @@ void CosetFit::fill() {
                       effort_.fitted ? kMaxPairs : kKrigingPairs) -
              1;
   padded_ = (rows + kSampleBlock - 1) / kSampleBlock * kSampleBlock;
-  scale_ = double(coset_->points) / rows;
+  share_.resize(padded_, 0);
   x_.assign(size_t(padded_) * columns_, 0);
   y_.assign(padded_, 0);
   e_.assign(padded_, 0);
@@ -138,7 +160,7 @@ void CosetFit::fill() {
 }
 
 double CosetFit::bits(std::span<const float> coefficients, const float* y) const {
-  return kernels().residual_bits(samples(), coefficients, y, e_.data());
+  return kernels().residual_bits(samples(), coefficients, y, share_.data(), e_.data());
 }
 
 // Downhill from the last choice over the table of exponents and nuggets, or all of it.
@@ -197,7 +219,7 @@ void CosetFit::fit_sizes(const float* residual, int columns, const std::vector<d
                          const Best& base, Fit& best) const {
   std::vector<float> weight(padded_, 0);
   for (size_t i = 0; i < chosen_.size(); ++i) {
-    weight[i] = std::pow(0.15f + residual[i] * residual[i], -0.7f);
+    weight[i] = share_[i] * std::pow(0.15f + residual[i] * residual[i], -0.7f);
   }
   const Normal normal(samples(), columns, weight, residual);
   for (int size = 0; size < kFitSizes; ++size) {
@@ -251,7 +273,7 @@ ContextWeights CosetFit::weights(const ContextWeights& last) {
     for (size_t i = 0; i < n; ++i) {
       double s = 0.05;
       for (int j = 0; j < kFeatures; ++j) s += x[j] * f[i * kFeatures + j];
-      w[i] = 1 / (s * s);
+      w[i] = share_[i] / (s * s);
     }
     // Non-negative least squares by coordinate descent.
     std::array<std::array<double, kFeatures>, kFeatures> a{};

@@ -51,9 +51,10 @@ class CosetFit {
   const CosetState* coset_ = nullptr;
   std::span<const double> target_;
   std::vector<int64_t> chosen_, place_;  // index in the coset, in its class
+  std::vector<float> share_;             // how many points of the pool each stands for
   int columns_ = 0, padded_ = 0;         // samples rounded up to whole blocks
   int precision_ = 0;  // of coefficients that the spread of x asks for; sizes are compared at it
-  double scale_ = 1;   // points a sample
+  double scale_ = 1;   // points of the coset to one of the pool
   std::vector<float> x_, y_;
   mutable std::vector<float> e_;
 };

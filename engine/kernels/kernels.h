@@ -64,9 +64,10 @@ struct Kernels {
   // See entropy/rans.h; `table` has kContextRoom entries.
   DecodeGroups decode_groups;
   // Writer only; floats, so results may differ in the last places between sets.
-  // e = y - x c over the leading c.size() columns; returns the sum of log2(1 + 9 e^2) / 2, about the
+  // e = y - x c over the leading c.size() columns; returns the sum of share log2(1 + 9 e^2) / 2, about the
   // bits that the residuals take (hardly any where they round to nothing).
-  double (*residual_bits)(const Samples& s, std::span<const float> c, const float* y, float* e);
+  double (*residual_bits)(const Samples& s, std::span<const float> c, const float* y, const float* share,
+                          float* e);
   // a[j * columns + k] += sum of w x[j] x[k] for k <= j, b[j] += sum of w x[j] e, over leading `columns`.
   void (*normal_equations)(const Samples& s, int columns, const float* w, const float* e, double* a,
                            double* b);

@@ -83,13 +83,14 @@ int64_t decode_groups(RansLanes& lanes, const uint8_t* context, int64_t groups, 
   return g;
 }
 
-double residual_bits(const Samples& s, std::span<const float> c, const float* y, float* e) {
+double residual_bits(const Samples& s, std::span<const float> c, const float* y, const float* share,
+                     float* e) {
   double bits = 0;
   for (int i = 0; i < s.rows; ++i) {
     float v = y[i];
     for (size_t j = 0; j < c.size(); ++j) v -= c[j] * s.x[static_cast<ptrdiff_t>(j) * s.stride + i];
     e[i] = v;
-    bits += 0.5 * std::log2(1 + 9 * v * v);
+    bits += 0.5 * share[i] * std::log2(1 + 9 * v * v);
   }
   return bits;
 }

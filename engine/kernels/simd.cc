@@ -276,7 +276,8 @@ HWY_INLINE hn::Vec<F32> log2_about(hn::Vec<F32> x) {
   return hn::Add(exponent, p);
 }
 
-double residual_bits(const Samples& s, std::span<const float> c, const float* y, float* e) {
+double residual_bits(const Samples& s, std::span<const float> c, const float* y, const float* share,
+                     float* e) {
   const F32 f;
   auto bits = hn::Zero(f);
   for (int i = 0; i < s.rows; i += static_cast<int>(hn::Lanes(f))) {
@@ -287,7 +288,8 @@ double residual_bits(const Samples& s, std::span<const float> c, const float* y,
     }
     hn::StoreU(v, f, e + i);
     const auto v2 = hn::Mul(v, v);
-    bits = hn::Add(bits, log2_about(hn::MulAdd(v2, hn::Set(f, 9.0f), hn::Set(f, 1.0f))));
+    const auto log = log2_about(hn::MulAdd(v2, hn::Set(f, 9.0f), hn::Set(f, 1.0f)));
+    bits = hn::MulAdd(hn::LoadU(f, share + i), log, bits);
   }
   return 0.5 * double(hn::GetLane(hn::SumOfLanes(f, bits)));
 }

@@ -232,13 +232,16 @@ class SwaeBlock final : public Model {
   // ---- writer
   Batch latents_of(std::span<const int32_t> field, const Grid& grid, const Blocks& b,
                    std::span<const size_t> of) const;
-  Blocks survey(std::span<const int32_t> field, const Grid& grid, int32_t bin) const;
+  // Middle and range of every `every`-th block.
+  Blocks survey(std::span<const int32_t> field, const Grid& grid, int32_t bin, size_t every) const;
   struct Choice {
     int precision = 4;
     int64_t flat = 0;  // blocks whose range is at most this have no latents
     double bits = 0;   // of all latents, about
   };
-  Choice choose(std::span<const int32_t> field, const Grid& grid, const Blocks& b, int32_t bin) const;
+  // `share`: blocks to each one surveyed.
+  Choice choose(std::span<const int32_t> field, const Grid& grid, const Blocks& b, int32_t bin,
+                double share) const;
   double block_cost(std::span<const int32_t> field, const Grid& grid, const Blocks& b, size_t i,
                     std::span<const int32_t> y, int32_t bin) const;
   static double latents_bits(const Block& k) {
@@ -259,12 +262,12 @@ class SwaeBlock final : public Model {
 };
 
 // Middle and range of every block, as if all had latents.
-Blocks SwaeBlock::survey(std::span<const int32_t> field, const Grid& grid, int32_t bin) const {
+Blocks SwaeBlock::survey(std::span<const int32_t> field, const Grid& grid, int32_t bin, size_t every) const {
   Blocks b;
   b.t = std::clamp(std::ilogb(bin / 2.0), 0, 20);
   b.blocks.resize(grid.count());
   const int64_t half = b.t == 0 ? 0 : int64_t{1} << (b.t - 1);
-  for (size_t i = 0; i < b.blocks.size(); ++i) {
+  for (size_t i = 0; i < b.blocks.size(); i += every) {
     int64_t lo = INT64_MAX, hi = INT64_MIN;
     grid.each(i, false, [&](size_t, size_t at) {
       lo = std::min<int64_t>(lo, field[at]);
@@ -310,7 +313,7 @@ double SwaeBlock::block_cost(std::span<const int32_t> field, const Grid& grid, c
 
 // Tries precisions and thresholds on a sample of the blocks.
 SwaeBlock::Choice SwaeBlock::choose(std::span<const int32_t> field, const Grid& grid, const Blocks& b,
-                                    int32_t bin) const {
+                                    int32_t bin, double share) const {
   constexpr size_t kSample = 96;
   std::vector<size_t> sample;
   for (size_t i = 0; i < b.blocks.size(); ++i) {
@@ -345,7 +348,7 @@ SwaeBlock::Choice SwaeBlock::choose(std::span<const int32_t> field, const Grid& 
         cost += block_cost(field, grid, trial, sample[g], std::span(y).subspan(g * points, points), bin) -
                 block_cost(field, grid, trial, sample[g], {}, bin);
       }
-      if (cost < best_cost) best_cost = cost, best = {precision, flat, bits * each};
+      if (cost < best_cost) best_cost = cost, best = {precision, flat, bits * each * share};
     }
   }
   return best;
@@ -355,11 +358,15 @@ std::optional<Bytes> SwaeBlock::encode(std::span<const int32_t> field, const Ext
                                        int32_t bin) const {
   if (!serves(extents) || field.size() != extents.count() || bin < 1) return std::nullopt;
   const Grid grid(extents, edge_);
-  Blocks b = survey(field, grid, bin);
-  const Choice choice = choose(field, grid, b, bin);
+  // A look at some of the blocks first: most fields are no work for this model.
+  const size_t every = std::max<size_t>(1, grid.count() / 400);
+  const Blocks some = survey(field, grid, bin, every);
+  const Choice choice = choose(field, grid, some, bin, double(every));
   // Latents alone must stay well below what the field costs without them; for most fields they do not, and
   // the writer's time is better spent elsewhere.
+  if (choice.flat == INT64_MAX) return std::nullopt;
   if (choice.bits > 0.5 * plain_entropy(field, extents, bin)) return std::nullopt;
+  Blocks b = survey(field, grid, bin, 1);
   b.precision = choice.precision;
   std::vector<size_t> group;
   bool any = false;

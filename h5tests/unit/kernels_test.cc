@@ -90,8 +90,8 @@ TEST_P(EverySet, FitsAsTheScalarSet) {
   for (auto& v : w) v = std::abs(normal(random));
   const Samples s{kRows, kColumns, kRows, x.data()};
   const std::vector<float> c(kColumns - 2, 0.25f);
-  const double bits = scalar_kernels().residual_bits(s, c, y.data(), e.data());
-  EXPECT_NEAR(set_->residual_bits(s, c, y.data(), other.data()), bits, 2e-3 * kRows);
+  const double bits = scalar_kernels().residual_bits(s, c, y.data(), w.data(), e.data());
+  EXPECT_NEAR(set_->residual_bits(s, c, y.data(), w.data(), other.data()), bits, 2e-3 * kRows);
   for (int i = 0; i < kRows; ++i) ASSERT_NEAR(other[i], e[i], 1e-4);
   std::vector<double> a(kColumns * kColumns), b(kColumns), a2(a), b2(b);
   scalar_kernels().normal_equations(s, kColumns, w.data(), e.data(), a.data(), b.data());
