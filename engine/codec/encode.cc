@@ -30,6 +30,8 @@ namespace {
 constexpr double kDominantShare = 0.12;
 // From this effort every schedule codes the whole chunk, below it the one that codes a part of it best.
 constexpr uint32_t kAllSchedulesFrom = 8;
+// From this effort models that serve any field are tried on each.
+constexpr uint32_t kGeneralModelsFrom = 7;
 
 template <class T>
 class Encoder {
@@ -242,6 +244,8 @@ class Encoder {
     bool offered = false;
     for (const auto& model : models) {
       if (!model->serves(extents)) continue;
+      if (params_.model == H5N_MODEL_AUTO && model->general() && params_.effort < kGeneralModelsFrom)
+        continue;
       const auto latents = model->encode(field, extents, 1 << lattice.step_bits);
       if (!latents) continue;
       std::vector<int32_t> base(field.size());

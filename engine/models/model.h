@@ -24,6 +24,10 @@ class Model {
   // Cheap: whether this model can serve a chunk of these extents at all.
   virtual bool serves(const Extents& extents) const = 0;
 
+  // Whether it serves chunks of any shape, and so takes time on fields it knows nothing of: the automatic
+  // choice tries such a model at high efforts only.
+  virtual bool general() const { return false; }
+
   // Writer. `field`: the chunk on the lattice, |n| <= 2^30, specials filled in with a neighbouring value;
   // `bin`: the width of one quantisation bin (two bounds) in lattice units, >= 1, the accuracy that the
   // corrections will reach. Returns the latents section, or nothing when the model has nothing to offer for

@@ -128,6 +128,8 @@ class SwaeBlock final : public Model {
     fill(read(section, grid), grid, base);
   }
 
+  bool general() const override { return true; }
+
   std::optional<Bytes> encode(std::span<const int32_t> field, const Extents& extents,
                               int32_t bin) const override;
 
