@@ -30,6 +30,8 @@ namespace {
 constexpr double kDominantShare = 0.12;
 // From this effort every schedule codes the whole chunk, below it the one that codes a part of it best.
 constexpr uint32_t kAllSchedulesFrom = 8;
+// L2 modes hold the mean square, but no single value may stray further than this many pointwise bounds.
+constexpr double kLargestL2Error = 16;
 // From this effort models that serve any field are tried on each.
 constexpr uint32_t kGeneralModelsFrom = 7;
 
@@ -214,6 +216,11 @@ class Encoder {
   std::vector<Schedule> likely_schedules(const WalkInput& in, const std::vector<double>& target,
                                          const std::vector<double>& rest) const {
     std::vector<Schedule> all = propose_schedules(in.n, rest, {in.skip.begin(), in.skip.end()});
+    for (Schedule& schedule : all) {
+      for (size_t l = 0; l < schedule.levels.size(); ++l) {
+        schedule.levels[l].finer = static_cast<uint8_t>(std::min<size_t>(kMaxFiner, l * finer_));
+      }
+    }
     if (params_.effort >= kAllSchedulesFrom) return all;
     const double share = params_.effort == 0 ? 1.0 / 16 : 1.0 / 6;
     return {std::move(all[choose_schedule(in, all, target, share)])};
@@ -429,13 +436,19 @@ class Encoder {
     if (bits_of(x) == bits_of(y)) return true;
     if (bound == 0 || always_special(x) || !std::isfinite(y)) return false;
     const double error = std::abs(double(x) - double(y));
+    if (rmse_limit_ >= 0) return error <= kLargestL2Error * bound;  // their bound is another one
     return params_.mode == H5N_RATIO ? error <= bound * std::abs(double(x)) && (y != 0) : error <= bound;
   }
 
   size_t finish(Payload& p, const Setting& s, const std::vector<T>& decoded) {
     if (rmse_limit_ >= 0) {
-      last_rmse_ = rmse(decoded);
-      if (last_rmse_ > rmse_limit_) return std::numeric_limits<size_t>::max();
+      const double error = rmse(decoded);
+      const size_t about = p.corrections.size() + p.latents.size() + p.specials.size();
+      if (about < round_size_) {
+        round_size_ = about;
+        round_rmse_ = error;
+      }
+      if (error > rmse_limit_) return std::numeric_limits<size_t>::max();
     }
     p.values_hash =
         hash_values({reinterpret_cast<const uint8_t*>(decoded.data()), decoded.size() * sizeof(T)});
@@ -480,8 +493,8 @@ class Encoder {
   // ---- L2 modes
   // -----------------------------------------------------------------------------------------------
 
-  // Finds the pointwise bound whose RMSE just keeps the L2 bound: that of uniform errors first, then by the
-  // ratio of what was asked for to what came out.
+  // Coarse levels are predicted from by many: with the mean square to keep, their bins are better narrower
+  // than those of the finest level, the more the coarser (a pointwise bound leaves no such choice).
   void search_l2() {
     auto s = lossy_setting();
     if (!s || range_ == 0) return;
@@ -492,15 +505,28 @@ class Encoder {
     const double nrmse = params_.mode == H5N_NRMSE ? params_.bound : std::pow(10.0, -params_.bound / 20);
     rmse_limit_ = nrmse * range_;
     double bound = rmse_limit_ * std::sqrt(3.0);
+    for (const unsigned finer : {2u, 1u, 3u}) {  // quarter octaves a level
+      if (finer == 1 && params_.effort < 5) break;
+      if (finer == 3 && params_.effort < 8) break;
+      finer_ = finer;
+      bound = search_bound(*s, bound);
+    }
+  }
+
+  // Finds the pointwise bound whose RMSE just keeps the L2 bound, by the ratio of what was asked for to what
+  // came out. Returns where it stopped.
+  double search_bound(Setting& s, double bound) {
     for (int round = 0; round < 5; ++round) {
-      s->bound = s->abs_bound = bound;
-      last_rmse_ = 0;
-      encode_with(*s);
-      if (last_rmse_ <= 0) return;
-      const double factor = rmse_limit_ / last_rmse_;
-      if (factor >= 1 && factor < 1.01) return;
+      s.bound = s.abs_bound = bound;
+      round_size_ = std::numeric_limits<size_t>::max();
+      round_rmse_ = 0;
+      encode_with(s);
+      if (round_rmse_ <= 0) return bound;
+      const double factor = rmse_limit_ / round_rmse_;
+      if (factor >= 1 && factor < 1.01) return bound;
       bound *= std::clamp(factor * 0.998, 0.5, 4.0);
     }
+    return bound;
   }
 
   const h5n_params& params_;
@@ -511,7 +537,9 @@ class Encoder {
   double range_ = 0;        // of the regular values, for rel, psnr and nrmse
   size_t regular_ = 1;      // number of regular values
   double rmse_limit_ = -1;  // L2 modes only
-  double last_rmse_ = 0;
+  size_t round_size_ = 0;   // of the smallest candidate at the bound being tried, and its error
+  double round_rmse_ = 0;
+  unsigned finer_ = 0;     // quarter octaves by which bins narrow from level to level
   Bytes best_;             // the smallest candidate so far
   double best_bound_ = 0;  // its pointwise bound
 };

@@ -94,7 +94,7 @@ void CosetFit::pick() {
   const double every = std::max(1.0, double(c.points) / effort_.pool);
   const int width = c.count[kAxes - 1];
   const PredictorTaps nearest = predictor_taps(*level_, c, {0});
-  const auto unit = static_cast<float>(std::ldexp(1.0, -step_bits_));
+  const auto unit = 1.0f / static_cast<float>(level_->bin);
   uint64_t seed = 1;
   double all = 0;
   for (double at = 0; at < double(c.points); at += every) {
@@ -130,25 +130,27 @@ void CosetFit::pick() {
 
 void CosetFit::fill() {
   const auto rows = static_cast<int>(chosen_.size());
-  columns_ = std::min(static_cast<int>(coset_->geometry->stencil.offset.size()),
-                      effort_.fitted ? kMaxPairs : kKrigingPairs) -
-             1;
+  const int pairs = std::min(static_cast<int>(coset_->geometry->stencil.offset.size()),
+                             effort_.fitted ? kMaxPairs : kKrigingPairs);
+  const int shrink = shrink_columns();
+  columns_ = pairs - 1 + shrink;
   padded_ = (rows + kSampleBlock - 1) / kSampleBlock * kSampleBlock;
   share_.resize(padded_, 0);
   x_.assign(size_t(padded_) * columns_, 0);
   y_.assign(padded_, 0);
   e_.assign(padded_, 0);
-  const PredictorTaps taps = predictor_taps(*level_, *coset_, std::vector<int32_t>(columns_ + 1));
-  const auto unit = static_cast<float>(std::ldexp(1.0, -step_bits_));
+  const PredictorTaps taps = predictor_taps(*level_, *coset_, std::vector<int32_t>(pairs));
+  const auto unit = 1.0f / static_cast<float>(level_->bin);
   std::vector<int32_t> nearest(rows);
   for (int i = 0; i < rows; ++i) {
     nearest[i] = taps.plus[0][place_[i]] + taps.minus[0][place_[i]];
     y_[i] = static_cast<float>(target_[chosen_[i]] - nearest[i] / 2.0) * unit;
   }
   double squares = 0;
-  for (int j = 0; j < columns_; ++j) {
-    float* x = x_.data() + size_t(j) * padded_;
-    const int32_t *plus = taps.plus[j + 1], *minus = taps.minus[j + 1];
+  for (int i = 0; i < rows && shrink != 0; ++i) x_[i] = static_cast<float>(nearest[i]) * unit;
+  for (int j = 1; j < pairs; ++j) {
+    float* x = x_.data() + size_t(j - 1 + shrink) * padded_;
+    const int32_t *plus = taps.plus[j], *minus = taps.minus[j];
     for (int i = 0; i < rows; ++i) {
       x[i] = static_cast<float>(plus[place_[i]] + minus[place_[i]] - nearest[i]) * unit;
     }
@@ -172,8 +174,9 @@ CosetFit::Best CosetFit::best_kriging(const PredictorChoice& last) const {
     if (std::exchange(tried[exponent * kNuggets + nugget], true)) return;
     // A change of the last choice has to be told.
     const double told = (exponent != last.exponent ? 5 : 0) + (nugget != last.nugget ? 4 : 0);
-    const double b = bits(scaled(coset_->geometry->kriging(exponent, nugget), kCoefficientBits), y_.data()) +
-                     told / scale_;
+    std::vector<float> c = scaled(coset_->geometry->kriging(exponent, nugget), kCoefficientBits);
+    if (shrink_columns() != 0) c.insert(c.begin(), 0);
+    const double b = bits(c, y_.data()) + told / scale_;
     if (b >= best.bits) return;
     best.bits = b;
     best.choice.exponent = exponent;
@@ -223,8 +226,8 @@ void CosetFit::fit_sizes(const float* residual, int columns, const std::vector<d
   }
   const Normal normal(samples(), columns, weight, residual);
   for (int size = 0; size < kFitSizes; ++size) {
-    const int m = std::min(columns_, kFitPairs[size] - 1);
-    if (m > columns || (size > 0 && m <= kFitPairs[size - 1] - 1)) break;
+    const int shrink = shrink_columns(), m = std::min(columns_, kFitPairs[size] - 1 + shrink);
+    if (m > columns || (size > 0 && m <= kFitPairs[size - 1] - 1 + shrink)) break;
     std::vector<double> s = normal.solve(m);
     if (static_cast<int>(s.size()) < m) break;
     for (size_t j = 0; j < s.size() && j < start.size(); ++j) s[j] += start[j];
@@ -256,10 +259,10 @@ PredictorChoice CosetFit::predictor(const PredictorChoice& last) {
 
 ContextWeights CosetFit::weights(const ContextWeights& last) {
   if (chosen_.size() < 50) return last;
-  const double unit = std::ldexp(1.0, -step_bits_);
+  const double unit = 1.0 / level_->bin;
   const size_t n = chosen_.size();
   std::vector<double> f(n * kFeatures), e(n), w(n, 1.0);
-  const ContextTaps taps = context_taps(*level_, *coset_, last, step_bits_);
+  const ContextTaps taps = context_taps(in_, *level_, *coset_, last);
   for (size_t i = 0; i < n; ++i) {
     const int32_t prediction = coset_->prediction[chosen_[i]];
     const auto raw = features(taps, prediction, place_[i]);

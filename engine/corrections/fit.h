@@ -11,7 +11,7 @@ namespace h5neural {
 // x[j], x[j] = S[j] - S0, y = v - S0 / 2, in bins. Buffers are kept from coset to coset.
 class CosetFit {
  public:
-  CosetFit(const WalkEffort& effort, int step_bits) : effort_(effort), step_bits_(step_bits) {}
+  CosetFit(const WalkInput& in, const WalkEffort& effort) : in_(in), effort_(effort) {}
 
   // `target`: what the points of the coset should become (difference from the base, lattice units, not
   // rounded).
@@ -39,14 +39,16 @@ class CosetFit {
   void fill();
   Samples samples() const { return {padded_, columns_, padded_, x_.data()}; }
   double bits(std::span<const float> coefficients, const float* y) const;
+  // Columns before those of the pairs: one for the nearest pair itself, where the walk has a base.
+  int shrink_columns() const { return in_.base.empty() ? 0 : 1; }
   Best best_kriging(const PredictorChoice& last) const;
   void fit_sizes(const float* residual, int columns, const std::vector<double>& start, const Best& base,
                  Fit& best) const;
   void try_precision(const std::vector<double>& solution, int size, int precision, const Best& base,
                      Fit& best) const;
 
+  const WalkInput& in_;
   WalkEffort effort_;
-  int step_bits_;
   const LevelState* level_ = nullptr;
   const CosetState* coset_ = nullptr;
   std::span<const double> target_;

@@ -118,6 +118,13 @@ Index4 fold(const Extents& extents) {
   return n;
 }
 
+int32_t bin_width(int step_bits, int finer) {
+  static constexpr int32_t kQuarter[] = {65536, 55109, 46341, 38968};  // 2^(-k/4), units of 2^-16
+  const int shift = 16 + finer / 4;
+  const int64_t width = ((int64_t{kQuarter[finer % 4]} << step_bits) + (int64_t{1} << (shift - 1))) >> shift;
+  return static_cast<int32_t>(std::max<int64_t>(1, width));
+}
+
 Index4 coarser(const Index4& n, uint8_t mask) {
   Index4 c = n;
   for (int a = 0; a < kAxes; ++a) {
@@ -131,13 +138,17 @@ namespace {
 // What write and read share: the models, and where the weights are expected (those of the finer level).
 struct ScheduleModels {
   std::array<std::array<BitModel, 2>, kAxes> mask;
-  IntModel weight;
+  IntModel weight, finer;
+  BitModel uniform;
 };
 
 }  // namespace
 
 void write_schedule(BitEncoder& out, const Schedule& s) {
   ScheduleModels m;
+  const bool uniform =
+      std::all_of(s.levels.begin(), s.levels.end(), [](const Level& l) { return l.finer == 0; });
+  out.bit(m.uniform, !uniform);
   Index4 grid = s.n;
   Level before;
   for (const Level& level : s.levels) {
@@ -146,6 +157,7 @@ void write_schedule(BitEncoder& out, const Schedule& s) {
       out.bit(m.mask[a][before.mask >> a & 1], level.mask >> a & 1);
       m.weight.encode(out, level.weight[a] - before.weight[a]);
     }
+    if (!uniform) m.finer.encode(out, level.finer - before.finer);
     grid = coarser(grid, level.mask);
     before = level;
   }
@@ -155,6 +167,7 @@ Schedule read_schedule(BitDecoder& in, const Index4& n) {
   ScheduleModels m;
   Schedule s;
   s.n = n;
+  const bool uniform = !in.bit(m.uniform);
   Index4 grid = n;
   Level before;
   while (points(grid) > kRootPoints) {
@@ -165,6 +178,11 @@ Schedule read_schedule(BitDecoder& in, const Index4& n) {
       const int64_t w = int64_t{before.weight[a]} + m.weight.decode(in);
       if (w < 0 || w > kMaxWeight) fail_corrupt("an axis weight is out of range");
       level.weight[a] = static_cast<uint8_t>(w);
+    }
+    if (!uniform) {
+      const int64_t f = int64_t{before.finer} + m.finer.decode(in);
+      if (f < 0 || f > kMaxFiner) fail_corrupt("a level's bins are out of range");
+      level.finer = static_cast<uint8_t>(f);
     }
     if (level.mask == 0 || std::popcount(level.mask) > 3 || s.levels.size() >= kMaxLevels) {
       fail_corrupt("a level refines no axis, or too many");

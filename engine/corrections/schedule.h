@@ -15,9 +15,14 @@ namespace h5neural {
 struct Level {
   uint8_t mask = 0;                     // bit a: axis a has twice the points of the next coarser level
   std::array<uint8_t, kAxes> weight{};  // squared distance along axis a counts 2^(weight/2), 0 to kMaxWeight
+  uint8_t finer = 0;  // its bins are narrower than those of the bound by 2^(finer/4), 0 to kMaxFiner
   bool operator==(const Level&) const = default;
 };
 constexpr int kMaxWeight = 11;
+constexpr int kMaxFiner = 16;
+
+// Width of a level's bins in lattice units; 2^step_bits where finer is 0, at least 1.
+int32_t bin_width(int step_bits, int finer);
 
 struct Schedule {
   Index4 n{1, 1, 1, 1};       // the folded extents of the chunk

@@ -27,7 +27,7 @@ void SideModels::predictor(BitEncoder& c, int order, const PredictorChoice& p) {
     coefficient_[coefficient_class(j)].encode(c, p.difference[j]);
 }
 
-PredictorChoice SideModels::predictor(BitDecoder& c, int order, size_t pairs) {
+PredictorChoice SideModels::predictor(BitDecoder& c, int order, size_t pairs, bool shrinks) {
   PredictorChoice p;
   if (c.bit(same_exponent_[order])) exponent_[order] = static_cast<int>(c.raw(3));
   if (c.bit(same_nugget_[order])) nugget_[order] = static_cast<int>(c.raw(2));
@@ -43,7 +43,7 @@ PredictorChoice SideModels::predictor(BitDecoder& c, int order, size_t pairs) {
   }
   p.size = last_size_ = static_cast<int>(size);
   p.precision = last_precision_ = static_cast<int>(precision);
-  p.difference.resize(std::min<size_t>(pairs, kFitPairs[p.size]) - 1);
+  p.difference.resize(std::min<size_t>(pairs, kFitPairs[p.size]) - 1 + (shrinks ? 1 : 0));
   const int32_t limit = 4 << kFitBits[p.precision];
   for (size_t j = 0; j < p.difference.size(); ++j) {
     p.difference[j] = coefficient_[coefficient_class(j)].decode(c);

@@ -21,8 +21,11 @@ constexpr std::array<int, kFitPrecisions> kFitBits = {5, 7, 9, 11, 13};
 struct PredictorChoice {
   int exponent = 3, nugget = 0;
   bool fitted = false;
-  int size = 0, precision = 0;      // indices into kFitPairs, kFitBits
-  std::vector<int32_t> difference;  // of the coefficients from the kriging ones, in units of 2^-kFitBits
+  int size = 0, precision = 0;  // indices into kFitPairs, kFitBits
+  // Of the coefficients from the kriging ones, in units of 2^-kFitBits. Where the walk has a base, the first
+  // one is by how much a prediction of the difference from it falls short of its neighbours (noise about a
+  // known mean).
+  std::vector<int32_t> difference;
 };
 
 constexpr int kWeightSteps = 40;
@@ -37,7 +40,8 @@ struct TableChoice {
 class SideModels {
  public:
   void predictor(BitEncoder& c, int order, const PredictorChoice& p);
-  PredictorChoice predictor(BitDecoder& c, int order, size_t pairs);
+  // `pairs`: of the stencil; `shrinks`: whether the walk has a base.
+  PredictorChoice predictor(BitDecoder& c, int order, size_t pairs, bool shrinks);
   void weights(BitEncoder& c, ContextWeights& last, const ContextWeights& w);
   void weights(BitDecoder& c, ContextWeights& last);
   // Tables are told apart from what their context suggests; `suggested` is a scale.

@@ -3,8 +3,9 @@
 
 namespace h5neural {
 
-LevelState root_level(const Rung& rung) {
+LevelState root_level(const WalkInput& in, const Schedule& schedule, const Rung& rung) {
   LevelState s;
+  s.bin = bin_width(in.step_bits, schedule.levels.empty() ? 0 : schedule.levels.back().finer);
   s.layout = Layout::make(rung.grid, 0);
   s.spacing = rung.stride;
   s.value[0].assign(s.layout.size, 0);
@@ -12,8 +13,9 @@ LevelState root_level(const Rung& rung) {
   return s;
 }
 
-LevelState refine(const LevelState& coarse, const Rung& rung, const Level& level) {
+LevelState refine(const WalkInput& in, const LevelState& coarse, const Rung& rung, const Level& level) {
   LevelState fine;
+  fine.bin = bin_width(in.step_bits, level.finer);
   fine.layout = Layout::make(rung.grid, level.mask);
   fine.level = level;
   fine.spacing = rung.stride;
@@ -49,16 +51,18 @@ void begin_coset(const WalkInput& in, const LevelState& level, uint8_t axes, int
   });
 }
 
-std::vector<int32_t> coefficients(const CosetGeometry& geometry, const PredictorChoice& choice) {
+std::vector<int32_t> coefficients(const WalkInput& in, const CosetGeometry& geometry,
+                                  const PredictorChoice& choice) {
   std::vector<int32_t> c = geometry.kriging(choice.exponent, choice.nugget);
+  int32_t nearest = 1 << (kCoefficientBits - 1);
   if (choice.fitted) {
-    if (c.size() < choice.difference.size()) c.resize(choice.difference.size());
-    for (size_t j = 0; j < choice.difference.size(); ++j) {
-      c[j] += choice.difference[j] * (1 << (kCoefficientBits - kFitBits[choice.precision]));
-    }
+    const size_t first = in.base.empty() ? 0 : 1, pairs = choice.difference.size() - first;
+    const int32_t unit = 1 << (kCoefficientBits - kFitBits[choice.precision]);
+    if (c.size() < pairs) c.resize(pairs);
+    for (size_t j = 0; j < pairs; ++j) c[j] += choice.difference[first + j] * unit;
+    if (first == 1) nearest += choice.difference[0] * unit;
   }
   // A point is S0 / 2 + sum of c[j] (S[j] - S0): what the others take is missing from the nearest pair.
-  int32_t nearest = 1 << (kCoefficientBits - 1);
   for (const int32_t v : c) nearest -= v;
   c.insert(c.begin(), nearest);
   return c;
@@ -105,8 +109,8 @@ int32_t context_weight(int index) {
   return static_cast<int32_t>(((kWeightSteps - 1 - index) % 2 ? even * 46341 >> 16 : even) >> 12);
 }
 
-ContextTaps context_taps(const LevelState& level, const CosetState& coset, const ContextWeights& weights,
-                         int step_bits) {
+ContextTaps context_taps(const WalkInput& in, const LevelState& level, const CosetState& coset,
+                         const ContextWeights& weights) {
   ContextTaps t;
   t.pairs = std::min(static_cast<int>(coset.geometry->stencil.offset.size()), kContextPairs);
   for (int j = 0; j < t.pairs; ++j) {
@@ -115,7 +119,7 @@ ContextTaps context_taps(const LevelState& level, const CosetState& coset, const
     aim(level, coset.axes, level.magnitude, d, t.plus_magnitude[j], t.minus_magnitude[j]);
   }
   for (int i = 0; i < kFeatures; ++i) t.weight[i] = context_weight(weights[i]);
-  t.origin = 2 * (step_bits + 4) + 1 - 10;  // context 10: one bin
+  t.origin = 2 * (in.step_bits + 4) - level.level.finer / 2 + 1 - 10;  // context 10: one bin
   return t;
 }
 
@@ -129,7 +133,7 @@ void choose_contexts(const LevelState& level, const ContextTaps& taps, CosetStat
   });
 }
 
-void accept(LevelState& level, const CosetState& coset, int step_bits) {
+void accept(LevelState& level, const CosetState& coset) {
   std::vector<int32_t>& value = level.value[coset.axes];
   std::vector<uint16_t>& magnitude = level.magnitude[coset.axes];
   value.resize(level.layout.size);
@@ -138,7 +142,7 @@ void accept(LevelState& level, const CosetState& coset, int step_bits) {
   int64_t done = 0;
   for_rows(coset.count, [&](const Index4& i) {
     const int64_t p = level.layout.at(i);
-    k.accept(coset.prediction.data() + done, coset.quantised.data() + done, coset.count[kAxes - 1], step_bits,
+    k.accept(coset.prediction.data() + done, coset.quantised.data() + done, coset.count[kAxes - 1], level.bin,
              value.data() + p, magnitude.data() + p);
     done += coset.count[kAxes - 1];
   });

@@ -23,7 +23,7 @@ namespace h5neural {
 // What reader and writer both know before the corrections are read.
 struct WalkInput {
   Index4 n{1, 1, 1, 1};
-  int step_bits = 0;              // a bin is 2^step_bits lattice units
+  int step_bits = 0;              // the bin of the bound is 2^step_bits lattice units
   std::span<const int32_t> base;  // empty, or one value a point: the walk codes the difference from it
   std::span<const uint8_t> skip;  // empty, or 1 where a point is not coded
 };
@@ -46,14 +46,15 @@ struct LevelState {
   Layout layout;
   Level level;
   Index4 spacing{1, 1, 1, 1};  // of the level's grid in the chunk
+  int32_t bin = 1;             // width of its bins in lattice units
   Classes<int32_t> value;
   Classes<uint16_t> magnitude;
 };
 
 // The coarsest grid, all zero, as a level of one class.
-LevelState root_level(const Rung& rung);
+LevelState root_level(const WalkInput& in, const Schedule& schedule, const Rung& rung);
 // The level above a finished one, class 0 filled from it.
-LevelState refine(const LevelState& coarse, const Rung& rung, const Level& level);
+LevelState refine(const WalkInput& in, const LevelState& coarse, const Rung& rung, const Level& level);
 
 // Everything about the points of one coset, in row order. Arrays have kOverhang to spare.
 struct CosetState {
@@ -97,14 +98,15 @@ void for_root_points(const WalkInput& in, LevelState& root, Value&& value) {
 
 // The coefficients that a choice stands for, units of 2^-kCoefficientBits, the first one that of the nearest
 // pair.
-std::vector<int32_t> coefficients(const CosetGeometry& geometry, const PredictorChoice& choice);
+std::vector<int32_t> coefficients(const WalkInput& in, const CosetGeometry& geometry,
+                                  const PredictorChoice& choice);
 
 PredictorTaps predictor_taps(const LevelState& level, const CosetState& coset,
                              const std::vector<int32_t>& coefficients);
 void predict(const LevelState& level, const PredictorTaps& taps, CosetState& coset);
 
-ContextTaps context_taps(const LevelState& level, const CosetState& coset, const ContextWeights& weights,
-                         int step_bits);
+ContextTaps context_taps(const WalkInput& in, const LevelState& level, const CosetState& coset,
+                         const ContextWeights& weights);
 void choose_contexts(const LevelState& level, const ContextTaps& taps, CosetState& coset);
 
 // The scale that a context suggests before anything is said about its table.
@@ -114,7 +116,7 @@ inline int suggested_scale(int context) { return kTableUnitScale + 2 * (context 
 int32_t context_weight(int index);
 
 // Takes over the decoded values of a coset (its predictions and quantised differences) and its ghosts.
-void accept(LevelState& level, const CosetState& coset, int step_bits);
+void accept(LevelState& level, const CosetState& coset);
 
 // The finished field: values of the finest level plus the base.
 void finish_field(const WalkInput& in, const LevelState& finest, std::span<int32_t> decoded);

@@ -16,10 +16,10 @@ class WalkDecoder {
   void run(std::span<int32_t> decoded) {
     const Schedule schedule = read_schedule(side_, in_.n);
     const std::vector<Rung> rungs = ladder(schedule);
-    LevelState state = root_level(rungs.back());
+    LevelState state = root_level(in_, schedule, rungs.back());
     root(state);
     for (size_t l = schedule.levels.size(); l-- > 0;) {
-      state = refine(state, rungs[l], schedule.levels[l]);
+      state = refine(in_, state, rungs[l], schedule.levels[l]);
       level(state);
     }
     residuals_.finish();
@@ -32,7 +32,7 @@ class WalkDecoder {
     int64_t last = 0;
     for_root_points(in_, s, [&](int64_t at) {
       if (in_.skip.empty() || !in_.skip[at]) {
-        last = clamp_lattice(last + int64_t{model.decode(side_)} * (int64_t{1} << in_.step_bits));
+        last = clamp_lattice(last + int64_t{model.decode(side_)} * s.bin);
       }
       return static_cast<int32_t>(last);
     });
@@ -50,16 +50,17 @@ class WalkDecoder {
 
   void coset(LevelState& s) {
     CosetState& c = coset_;
-    const PredictorChoice choice = models_.predictor(side_, c.order, c.geometry->stencil.offset.size());
-    predict(s, predictor_taps(s, c, coefficients(*c.geometry, choice)), c);
+    const PredictorChoice choice =
+        models_.predictor(side_, c.order, c.geometry->stencil.offset.size(), !in_.base.empty());
+    predict(s, predictor_taps(s, c, coefficients(in_, *c.geometry, choice)), c);
     if (c.points >= kWeightsFrom) models_.weights(side_, weights_[c.order]);
-    choose_contexts(s, context_taps(s, c, weights_[c.order], in_.step_bits), c);
+    choose_contexts(s, context_taps(in_, s, c, weights_[c.order]), c);
     if (c.skip.empty()) {
       decode({c.context.data(), size_t(c.points)}, {c.quantised.data(), size_t(c.points)});
     } else {
       decode_unskipped();
     }
-    accept(s, c, in_.step_bits);
+    accept(s, c);
   }
 
   void decode(std::span<const uint8_t> contexts, std::span<int32_t> quantised) {

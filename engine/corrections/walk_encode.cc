@@ -13,7 +13,7 @@ class WalkEncoder {
  public:
   WalkEncoder(const WalkInput& in, const Schedule& schedule, std::span<const double> target,
               const WalkEffort& effort)
-      : in_(in), schedule_(schedule), target_(target), fit_(effort, in.step_bits) {
+      : in_(in), schedule_(schedule), target_(target), fit_(in, effort) {
     weights_.fill(kInitialWeights);
     if (in.base.empty()) return;
     difference_.resize(target.size());
@@ -24,10 +24,10 @@ class WalkEncoder {
   Bytes run(std::vector<int32_t>& decoded) {
     write_schedule(side_, schedule_);
     const std::vector<Rung> rungs = ladder(schedule_);
-    LevelState state = root_level(rungs.back());
+    LevelState state = root_level(in_, schedule_, rungs.back());
     root(state);
     for (size_t l = schedule_.levels.size(); l-- > 0;) {
-      state = refine(state, rungs[l], schedule_.levels[l]);
+      state = refine(in_, state, rungs[l], schedule_.levels[l]);
       level(state);
     }
     decoded.resize(target_.size());
@@ -42,9 +42,9 @@ class WalkEncoder {
 
  private:
   // To the nearest bin; by adding 1.5 * 2^52, which the compiler vectorises and std::nearbyint it does not.
-  int32_t quantise(double target, int32_t prediction) const {
+  static int32_t quantise(double target, int32_t prediction, double per_bin) {
     constexpr double kRound = 6755399441055744.0, kMost = kResidualMax >> 1;
-    const double bins = std::clamp((target - prediction) * per_bin_, -kMost, kMost);
+    const double bins = std::clamp((target - prediction) * per_bin, -kMost, kMost);
     return static_cast<int32_t>((bins + kRound) - kRound);
   }
 
@@ -53,9 +53,9 @@ class WalkEncoder {
     int64_t last = 0;
     for_root_points(in_, s, [&](int64_t at) {
       if (in_.skip.empty() || !in_.skip[at]) {
-        const int32_t q = quantise(target_[at], static_cast<int32_t>(last));
+        const int32_t q = quantise(target_[at], static_cast<int32_t>(last), 1.0 / s.bin);
         model.encode(side_, q);
-        last = clamp_lattice(last + int64_t{q} * (int64_t{1} << in_.step_bits));
+        last = clamp_lattice(last + int64_t{q} * s.bin);
       }
       return static_cast<int32_t>(last);
     });
@@ -81,16 +81,19 @@ class WalkEncoder {
     const PredictorChoice choice = fit_.predictor(last_[c.order]);
     last_[c.order] = choice;
     models_.predictor(side_, c.order, choice);
-    predict(s, predictor_taps(s, c, coefficients(*c.geometry, choice)), c);
+    predict(s, predictor_taps(s, c, coefficients(in_, *c.geometry, choice)), c);
     if (c.points >= kWeightsFrom) models_.weights(side_, weights_[c.order], fit_.weights(weights_[c.order]));
-    choose_contexts(s, context_taps(s, c, weights_[c.order], in_.step_bits), c);
-    for (int64_t k = 0; k < c.points; ++k) c.quantised[k] = quantise(own_[k], c.prediction[k]);
+    choose_contexts(s, context_taps(in_, s, c, weights_[c.order]), c);
+    const double per_bin = 1.0 / s.bin;
+    for (int64_t k = 0; k < c.points; ++k) {
+      c.quantised[k] = quantise(own_[k], c.prediction[k], per_bin);
+    }
     if (c.skip.empty()) {
       encode({c.context.data(), size_t(c.points)}, {c.quantised.data(), size_t(c.points)});
     } else {
       encode_unskipped();
     }
-    accept(s, c, in_.step_bits);
+    accept(s, c);
   }
 
   void encode(std::span<const uint8_t> contexts, std::span<const int32_t> quantised) {
@@ -128,7 +131,6 @@ class WalkEncoder {
   const Schedule& schedule_;
   std::span<const double> target_;  // less the base
   std::vector<double> difference_;
-  double per_bin_ = 1.0 / double(int64_t{1} << in_.step_bits);
   BitEncoder side_;
   ResidualEncoder residuals_;
   SideModels models_;

@@ -52,7 +52,7 @@ struct TestRow {
     std::vector<uint16_t> magnitude(kCount + kOverhang);
     k.predict(predictor, 0, kCount, prediction.data());
     k.contexts(context, prediction.data(), 0, kCount, contexts.data());
-    k.accept(prediction.data(), quantised.data(), kCount, 4, value.data(), magnitude.data());
+    k.accept(prediction.data(), quantised.data(), kCount, 13, value.data(), magnitude.data());
     // Thirty-two states and what words there are, under one table.
     RansLanes lanes;
     for (int i = 0; i < kMaxLanes; ++i) lanes.state[i] = kRansLow + (static_cast<uint32_t>(values[i]) >> 1);

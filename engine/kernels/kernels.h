@@ -58,9 +58,9 @@ struct Kernels {
   void (*predict)(const PredictorTaps& taps, int64_t at, int count, int32_t* out);
   // out[k]: context of place at + k, given its prediction.
   void (*contexts)(const ContextTaps& taps, const int32_t* prediction, int64_t at, int count, uint8_t* out);
-  // Values and magnitudes of residuals from their predicted and quantised differences.
-  void (*accept)(const int32_t* prediction, const int32_t* quantised, int count, int step_bits,
-                 int32_t* value, uint16_t* magnitude);
+  // Values and magnitudes of residuals from predictions and quantised differences in bins of width `bin`.
+  void (*accept)(const int32_t* prediction, const int32_t* quantised, int count, int32_t bin, int32_t* value,
+                 uint16_t* magnitude);
   // See entropy/rans.h; `table` has kContextRoom entries.
   DecodeGroups decode_groups;
   // Writer only; floats, so results may differ in the last places between sets.

@@ -55,11 +55,11 @@ void contexts(const ContextTaps& t, const int32_t* prediction, int64_t at, int c
   }
 }
 
-void accept(const int32_t* prediction, const int32_t* quantised, int count, int step_bits, int32_t* value,
+void accept(const int32_t* prediction, const int32_t* quantised, int count, int32_t bin, int32_t* value,
             uint16_t* magnitude) {
-  const int32_t most = (1 << 29) >> step_bits;
+  const int32_t most = (1 << 29) / bin;
   for (int k = 0; k < count; ++k) {
-    const int32_t step = std::clamp(quantised[k], -most, most) * (1 << step_bits);
+    const int32_t step = std::clamp(quantised[k], -most, most) * bin;
     value[k] = std::clamp<int32_t>(prediction[k] + step, -kLimit, kLimit);
     magnitude[k] = static_cast<uint16_t>(std::min(std::abs(value[k] - prediction[k]), 65535));
   }

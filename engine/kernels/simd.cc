@@ -137,15 +137,15 @@ void contexts(const ContextTaps& t, const int32_t* prediction, int64_t at, int c
   }
 }
 
-void accept(const int32_t* prediction, const int32_t* quantised, int count, int step_bits, int32_t* value,
+void accept(const int32_t* prediction, const int32_t* quantised, int count, int32_t bin, int32_t* value,
             uint16_t* magnitude) {
   const I32 d;
   const hn::Rebind<uint16_t, I32> half;
-  const auto most = hn::Set(d, (1 << 29) >> step_bits), limit = hn::Set(d, kLimit);
+  const auto most = hn::Set(d, (1 << 29) / bin), limit = hn::Set(d, kLimit);
   for (int k = 0; k < count; k += static_cast<int>(hn::Lanes(d))) {
     const auto p = hn::LoadU(d, prediction + k);
     const auto q = hn::Min(hn::Max(hn::LoadU(d, quantised + k), hn::Neg(most)), most);
-    const auto step = hn::ShiftLeftSame(q, step_bits);
+    const auto step = hn::Mul(q, hn::Set(d, bin));
     const auto v = hn::Min(hn::Max(hn::Add(p, step), hn::Neg(limit)), limit);
     hn::StoreU(v, d, value + k);
     hn::StoreU(hn::DemoteTo(half, hn::Abs(hn::Sub(v, p))), half, magnitude + k);  // saturates

@@ -102,18 +102,48 @@ TEST(Fold, DropsPointsAndMergesTheSlowest) {
   EXPECT_EQ(fold({1, {1}}), (Index4{1, 1, 1, 1}));
 }
 
+// The same with bins that narrow from level to level.
+Schedule narrowing(Schedule s, int finer) {
+  for (size_t l = 0; l < s.levels.size(); ++l) {
+    s.levels[l].finer = static_cast<uint8_t>(std::min<int>(kMaxFiner, static_cast<int>(l) * finer));
+  }
+  return s;
+}
+
+TEST(Schedule, NarrowsBinsByQuarterOctaves) {
+  EXPECT_EQ(bin_width(4, 0), 16);
+  EXPECT_EQ(bin_width(4, 1), 13);  // 13.45
+  EXPECT_EQ(bin_width(4, 4), 8);
+  EXPECT_EQ(bin_width(0, kMaxFiner), 1);
+}
+
+TEST(Schedule, IsTheSameOnAPartOfTheChunk) {
+  const Index4 n{1, 12, 60, 70};
+  for (const Schedule& s : propose_schedules(n, field(n, 5), {})) {
+    EXPECT_EQ(cropped(s, n), s);
+    Index4 grid{1, 12, 15, 18};
+    for (const Level& level : cropped(s, grid).levels) {
+      EXPECT_NE(level.mask, 0);
+      grid = coarser(grid, level.mask);
+    }
+    EXPECT_LE(points(grid), 4);
+  }
+}
+
 TEST(Schedule, ComesBackAsItWasProposed) {
   for (const Index4& n :
        {Index4{1, 1, 1, 100}, Index4{1, 1, 33, 40}, Index4{1, 17, 64, 9}, Index4{4, 14, 48, 49}}) {
     const auto f = field(n, 5);
-    for (const Schedule& s : propose_schedules(n, f, {})) {
+    std::vector<Schedule> all = propose_schedules(n, f, {});
+    all.push_back(narrowing(all.front(), 2));
+    for (const Schedule& s : all) {
       BitEncoder e;
       write_schedule(e, s);
       const Bytes b = e.finish();
       BitDecoder d(b);
       const Schedule r = read_schedule(d, n);
       ASSERT_EQ(r.levels.size(), s.levels.size());
-      for (size_t l = 0; l < s.levels.size(); ++l) EXPECT_EQ(r.levels[l].mask, s.levels[l].mask);
+      EXPECT_EQ(r, s);
     }
   }
 }
@@ -229,6 +259,9 @@ TEST_P(Walk, GivesBackEveryCodedPointWithinHalfABin) {
     std::vector<int32_t> written, read(target.size());
     const Bytes section = encode_walk(in, s, target, walk_effort(5), written);
     decode_walk(in, section, read);
+    ASSERT_EQ(written, read);
+    const Bytes narrow = encode_walk(in, narrowing(s, 3), target, walk_effort(1), written);
+    decode_walk(in, narrow, read);
     ASSERT_EQ(written, read);
     const double half = std::ldexp(0.5, c.step_bits);
     for (size_t k = 0; k < target.size(); ++k) {
