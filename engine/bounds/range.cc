@@ -18,8 +18,9 @@ struct Ends {
 template <class T>
 Ends find_ends(std::span<const T> v, std::span<const uint8_t> skip, double from, double to) {
   constexpr T kMost = std::numeric_limits<T>::infinity();
+  const T least = static_cast<T>(from), most = static_cast<T>(to);
   const auto value = [&](std::size_t k, T otherwise) {
-    const bool use = (skip.empty() || skip[k] == 0) && double(v[k]) >= from && double(v[k]) <= to;
+    const bool use = (skip.empty() || skip[k] == 0) & (v[k] >= least) & (v[k] <= most);
     return use ? v[k] : otherwise;
   };
   T low = kMost, high = -kMost;
@@ -57,7 +58,7 @@ bool stands_apart(std::size_t copies, std::size_t all, double gap, double whole,
 template <class T>
 ValueRange value_range(std::span<const T> v, std::span<const uint8_t> skip) {
   ValueRange r;
-  double from = -std::numeric_limits<double>::max(), to = -from;
+  double from = double(-std::numeric_limits<T>::max()), to = -from;
   while (true) {
     const Ends e = find_ends(v, skip, from, to);
     if (e.all == 0) return r;

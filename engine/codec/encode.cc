@@ -30,6 +30,7 @@ namespace {
 constexpr double kDominantShare = 0.12;
 // From this effort every schedule codes the whole chunk, below it the one that codes a part of it best.
 constexpr uint32_t kAllSchedulesFrom = 8;
+constexpr double kSlack = 1.04;  // and those that come near it
 // L2 modes hold the mean square, but no single value may stray further than this many pointwise bounds.
 constexpr double kLargestL2Error = 16;
 // From this effort models that serve any field are tried on each.
@@ -80,10 +81,16 @@ class Encoder {
   Specials classify(const std::map<uint64_t, bool>& special) const {
     Specials s;
     std::map<uint64_t, uint8_t> known;
-    std::vector<uint8_t> classes(values_.size(), 0);
+    std::vector<uint8_t> classes;
     std::vector<size_t> literal;
     bool any = false;
-    for (size_t k = 0; k < values_.size(); ++k) {
+    size_t first = 0;
+    if (special.empty()) {  // the common case: nothing special at all
+      while (first < values_.size() && !always_special(values_[first])) ++first;
+    }
+    if (first == values_.size()) return s;
+    classes.assign(values_.size(), 0);
+    for (size_t k = first; k < values_.size(); ++k) {
       const uint64_t bits = bits_of(values_[k]);
       if (!always_special(values_[k]) && (special.empty() || !special.contains(bits))) continue;
       any = true;
@@ -222,8 +229,8 @@ class Encoder {
       }
     }
     if (params_.effort >= kAllSchedulesFrom) return all;
-    const double share = params_.effort == 0 ? 1.0 / 16 : 1.0 / 6;
-    return {std::move(all[choose_schedule(in, all, target, share)])};
+    const double share = params_.effort < 3 ? 1.0 / 16 : 1.0 / 6;
+    return choose_schedules(in, all, target, share, params_.effort < 5 ? 1 : kSlack);
   }
 
   void offer_plain(const Setting& s, const Lattice& lattice, const WalkInput& in,
@@ -367,7 +374,7 @@ class Encoder {
     p.values_hash = hash_values(native_);
     const Bytes packed = pack_exact(native_, sizeof(T), static_cast<int>(params_.effort), bar());
     p.corrections = packed;
-    if (packed.size() >= native_.size()) {
+    if (packed.empty() || packed.size() >= native_.size()) {
       p.kind = H5N_KIND_RAW;
       p.corrections = native_;
     }

@@ -54,10 +54,22 @@ Bytes compress(ByteSpan bytes, Form form, int level) {
   return out;
 }
 
+// About the bytes that the quickest forms leave, from a part in the middle.
+double estimate(ByteSpan raw, size_t size) {
+  constexpr size_t kLeast = 65536;
+  const size_t part = std::min(raw.size(), std::max(kLeast, raw.size() / 16)) / size * size;
+  const ByteSpan middle = raw.subspan((raw.size() - part) / 2 / size * size, part);
+  const size_t least =
+      std::min(compress(middle, kPlain, 1).size(), compress(shuffle(middle, size), kShuffled, 1).size());
+  return double(least) * double(raw.size()) / double(std::max<size_t>(1, part));
+}
+
 }  // namespace
 
 Bytes pack_exact(ByteSpan raw, size_t size, int effort, size_t bar) {
   constexpr int kQuickLevel = 1;
+  constexpr double kHopeless = 4;  // times the bar
+  if (effort < 9 && estimate(raw, size) > kHopeless * double(bar)) return {};
   constexpr double kMostGain = 1.6;  // of full effort over the quick one
   Bytes source(raw.begin(), raw.end());
   Bytes best = compress(source, kPlain, kQuickLevel);

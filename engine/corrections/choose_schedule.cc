@@ -2,6 +2,7 @@
 #include "corrections/choose_schedule.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace h5neural {
 namespace {
@@ -38,9 +39,9 @@ struct Box {
 
 }  // namespace
 
-size_t choose_schedule(const WalkInput& in, const std::vector<Schedule>& schedules,
-                       std::span<const double> target, double share) {
-  if (schedules.size() == 1) return 0;
+std::vector<Schedule> choose_schedules(const WalkInput& in, const std::vector<Schedule>& schedules,
+                                       std::span<const double> target, double share, double slack) {
+  if (schedules.size() == 1) return schedules;
   const Box box(in.n, std::max(kLeastPoints, share * double(target.size())));
   const std::vector<double> field = box.cut(target, in.n);
   const std::vector<int32_t> base = box.cut(in.base, in.n);
@@ -53,16 +54,17 @@ size_t choose_schedule(const WalkInput& in, const std::vector<Schedule>& schedul
   WalkEffort effort;
   effort.samples = 700;
   effort.rounds = 1;
-  size_t best = 0, least = SIZE_MAX;
+  std::vector<std::pair<size_t, size_t>> sizes;
   for (size_t k = 0; k < schedules.size(); ++k) {
     std::vector<int32_t> decoded;
-    const size_t bytes = encode_walk(part, cropped(schedules[k], box.n), field, effort, decoded).size();
-    if (bytes < least) {
-      least = bytes;
-      best = k;
-    }
+    sizes.emplace_back(encode_walk(part, cropped(schedules[k], box.n), field, effort, decoded).size(), k);
   }
-  return best;
+  std::sort(sizes.begin(), sizes.end());
+  std::vector<Schedule> chosen;
+  for (const auto& [bytes, k] : sizes) {
+    if (double(bytes) <= slack * double(sizes.front().first)) chosen.push_back(schedules[k]);
+  }
+  return chosen;
 }
 
 }  // namespace h5neural

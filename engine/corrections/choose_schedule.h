@@ -1,4 +1,4 @@
-// choose_schedule.h: which of several schedules codes a field smallest, found on a part of it. Writer only.
+// choose_schedule.h: which of several schedules code a field smallest, found on a part of it. Writer only.
 #pragma once
 #include <span>
 #include <vector>
@@ -8,8 +8,8 @@
 namespace h5neural {
 
 // Codes a box from the middle of the chunk, `share` of its points but not fewer than a few thousand, under
-// each schedule. Returns the index of the best.
-size_t choose_schedule(const WalkInput& in, const std::vector<Schedule>& schedules,
-                       std::span<const double> target, double share);
+// each schedule. Returns those that come within `slack` of the best, the best first.
+std::vector<Schedule> choose_schedules(const WalkInput& in, const std::vector<Schedule>& schedules,
+                                       std::span<const double> target, double share, double slack);
 
 }  // namespace h5neural

@@ -9,6 +9,7 @@ struct WalkEffort {
   bool fitted = true;         // try fitted predictors beside kriging
   bool every_kriging = true;  // try all kriging predictors, not only those near the last one
   int rounds = 2;             // of reweighted least squares
+  double spare = 0.005;       // share of the bytes given away for reading speed
 };
 
 // Of an effort from 0 (fastest) to 9.
@@ -18,6 +19,7 @@ inline WalkEffort walk_effort(unsigned effort) {
   w.pool = 5 * w.samples;
   w.fitted = effort >= 3;
   w.every_kriging = effort >= 4;
+  if (effort == 0) w.spare = 0.03;
   return w;
 }
 

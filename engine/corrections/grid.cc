@@ -66,7 +66,7 @@ void extend_axis(const Layout& l, const Index4& count, int a, T* values, Extend 
 }
 
 template <class T, class Extend>
-void extend_class(const Layout& l, uint8_t axes, std::vector<T>& values, Extend extend) {
+void extend_class(const Layout& l, uint8_t axes, Array<T>& values, Extend extend) {
   const Index4 count = l.count(axes);
   if (points(count) == 0) return;
   // Along an axis already done the lines start in the ghosts as well, so corners are filled too.
@@ -77,7 +77,7 @@ void extend_class(const Layout& l, uint8_t axes, std::vector<T>& values, Extend 
 
 }  // namespace
 
-void extend_values(const Layout& l, uint8_t axes, std::vector<int32_t>& values) {
+void extend_values(const Layout& l, uint8_t axes, Array<int32_t>& values) {
   static constexpr int32_t kSteepest = kLatticeMax >> 2;  // ten steps of it stay within 32 bits
   extend_class(l, axes, values, [](int k, int32_t p, int32_t inner) {
     const int32_t slope = std::clamp(p - inner, -kSteepest, kSteepest);
@@ -85,7 +85,7 @@ void extend_values(const Layout& l, uint8_t axes, std::vector<int32_t>& values) 
   });
 }
 
-void extend_magnitudes(const Layout& l, uint8_t axes, std::vector<uint16_t>& magnitudes) {
+void extend_magnitudes(const Layout& l, uint8_t axes, Array<uint16_t>& magnitudes) {
   extend_class(l, axes, magnitudes, [](int, uint16_t p, uint16_t) { return p; });
 }
 

@@ -6,6 +6,9 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <memory>
+#include <new>
+#include <utility>
 #include <vector>
 
 namespace h5neural {
@@ -61,14 +64,32 @@ void for_rows(const Index4& count, Row&& row) {
   }
 }
 
+// Leaves new elements as they are: the points and ghosts of a class are all written before they are read, and
+// what lies beyond them is read by kernels only for results that nobody uses.
+template <class T>
+struct Uninitialised : std::allocator<T> {
+  template <class U>
+  struct rebind {
+    using other = Uninitialised<U>;
+  };
+  template <class U>
+  void construct(U*) noexcept {}
+  template <class U, class... Args>
+  void construct(U* p, Args&&... args) {
+    ::new (static_cast<void*>(p)) U(std::forward<Args>(args)...);
+  }
+};
+template <class T>
+using Array = std::vector<T, Uninitialised<T>>;
+
 // One array a class; those of unknown or empty classes are empty.
 template <class T>
-using Classes = std::array<std::vector<T>, kClasses>;
+using Classes = std::array<Array<T>, kClasses>;
 
 // The ghosts of a class from its points, axis after axis. Values go on along the line through the two
 // outermost points, magnitudes stay as the outermost one.
-void extend_values(const Layout& layout, uint8_t axes, std::vector<int32_t>& values);
-void extend_magnitudes(const Layout& layout, uint8_t axes, std::vector<uint16_t>& magnitudes);
+void extend_values(const Layout& layout, uint8_t axes, Array<int32_t>& values);
+void extend_magnitudes(const Layout& layout, uint8_t axes, Array<uint16_t>& magnitudes);
 
 // Row i (i[3] = 0) of the whole grid of a level, put together from its classes: n[3] elements.
 template <class T>

@@ -71,10 +71,29 @@ Bytes compress(const Bytes& plain, uint8_t form, int level) {
 
 }  // namespace
 
+namespace {
+
+// About the bytes of the points differenced along a row, from parts spread over the chunk.
+double estimate(std::span<const int32_t> points) {
+  constexpr size_t kPiece = 4096;
+  const size_t pieces = std::min(std::max<size_t>(12, points.size() / (16 * kPiece)), points.size() / kPiece);
+  if (pieces == 0) return 0;  // small: no estimate is needed
+  std::vector<int32_t> sample;
+  for (size_t k = 0; k < pieces; ++k) {
+    const auto piece = points.subspan(k * (points.size() / pieces), kPiece);
+    sample.insert(sample.end(), piece.begin(), piece.end());
+  }
+  const Bytes plain = difference<int32_t>(sample, kPointBefore, 1);
+  return double(compress(plain, kPointBefore, 3).size()) * double(points.size()) / double(sample.size());
+}
+
+}  // namespace
+
 Bytes encode_repeats(std::span<const int32_t> points, const Extents& e, int effort, size_t bar) {
   constexpr int kQuickLevel = 3;
-  constexpr double kMostGain = 1.6;  // of full effort over the quick one
+  constexpr double kMostGain = 1.6, kHopeless = 2.5;  // of full effort over the quick one, of a part
   const int level = effort >= 5 ? 19 : kQuickLevel + 2 * effort;
+  if (effort < 9 && estimate(points) > kHopeless * double(bar)) return {};
   Bytes best, source;
   for (int f = 0; f < kForms; ++f) {
     const auto from = static_cast<From>(f);

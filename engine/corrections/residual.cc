@@ -57,15 +57,12 @@ void ResidualDecoder::batch(std::span<const uint8_t> context, const ContextTable
   }
   symbols_.resize(context.size());
   rans_.batch(context, first.data(), symbols_);
-  // By blocks, so that those without raw bits, nearly all of them, go by in vectors.
+  // By blocks, so that those without raw bits, nearly all of them, are passed over.
   constexpr size_t kBlock = 256;
   for (size_t from = 0; from < q.size(); from += kBlock) {
     const size_t to = std::min(from + kBlock, q.size());
-    bool escaped = false;
-    for (size_t k = from; k < to; ++k) {
-      q[k] = value_of(symbols_[k]);
-      escaped |= symbols_[k] == kEscape;
-    }
+    const bool escaped =
+        kernels().unfold(symbols_.data() + from, static_cast<int64_t>(to - from), q.data() + from);
     for (size_t k = from; k < to && (raw || escaped); ++k) {
       const ResidualTable& t = tables[context[k]];
       if (symbols_[k] == kEscape || t.low_bits > 0) q[k] = complete(symbols_[k], t);

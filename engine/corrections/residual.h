@@ -41,7 +41,8 @@ class ResidualEncoder {
   // The residuals of a coset in order; context[k] < kContexts names the table of q[k], |q[k]| <=
   // kResidualMax.
   void batch(std::span<const int32_t> q, std::span<const uint8_t> context, const ContextTables& tables);
-  Bytes finish() { return rans_.finish(); }
+  // `spare`: see RansEncoder.
+  Bytes finish(double spare = 0.005) { return rans_.finish(spare); }
 
  private:
   void escape(int32_t v, int limit);

@@ -30,7 +30,7 @@ double roughness(const Index4& n, const Index4& stride, int axis, const std::vec
   for (int a = 0; a < kAxes; ++a) count[a] = (n[a] + stride[a] - 1) / stride[a];
   count[axis] = (n[axis] - 1) / s - 1;  // centres at s, 2 s, ... with a neighbour on both sides
   const int64_t total = points(count);
-  const int64_t every = std::max<int64_t>(1, total / 20000) | 1;  // odd: does not lock on to even extents
+  const int64_t every = std::max<int64_t>(1, total / 6000) | 1;  // odd: does not lock on to even extents
   double sum = 0;
   int64_t used = 0;
   for (int64_t k = 0; k < total; k += every) {

@@ -134,8 +134,8 @@ void choose_contexts(const LevelState& level, const ContextTaps& taps, CosetStat
 }
 
 void accept(LevelState& level, const CosetState& coset) {
-  std::vector<int32_t>& value = level.value[coset.axes];
-  std::vector<uint16_t>& magnitude = level.magnitude[coset.axes];
+  Array<int32_t>& value = level.value[coset.axes];
+  Array<uint16_t>& magnitude = level.magnitude[coset.axes];
   value.resize(level.layout.size);
   magnitude.resize(level.layout.size);
   const Kernels& k = kernels();

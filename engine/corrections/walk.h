@@ -64,8 +64,8 @@ struct CosetState {
   int64_t points = 0;
   std::shared_ptr<const CosetGeometry> geometry;
   std::vector<uint8_t> skip;  // empty, or 1 where the point is not coded
-  std::vector<int32_t> prediction, quantised;
-  std::vector<uint8_t> context;
+  Array<int32_t> prediction, quantised;
+  Array<uint8_t> context;
 };
 void begin_coset(const WalkInput& in, const LevelState& level, uint8_t axes, int order, uint32_t known,
                  CosetState& coset);

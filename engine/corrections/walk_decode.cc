@@ -6,6 +6,21 @@
 namespace h5neural {
 namespace {
 
+// Four counters a context, so that runs of one context do not wait for each other.
+std::array<int64_t, kContexts> count_contexts(std::span<const uint8_t> contexts) {
+  std::array<std::array<uint32_t, kContexts>, 4> seen{};
+  size_t k = 0;
+  for (; k + 4 <= contexts.size(); k += 4) {
+    for (size_t i = 0; i < 4; ++i) ++seen[i][contexts[k + i]];
+  }
+  for (; k < contexts.size(); ++k) ++seen[0][contexts[k]];
+  std::array<int64_t, kContexts> count{};
+  for (int x = 0; x < kContexts; ++x) {
+    for (const auto& s : seen) count[x] += s[x];
+  }
+  return count;
+}
+
 class WalkDecoder {
  public:
   WalkDecoder(const WalkInput& in, ByteSpan side, ByteSpan residuals)
@@ -64,8 +79,7 @@ class WalkDecoder {
   }
 
   void decode(std::span<const uint8_t> contexts, std::span<int32_t> quantised) {
-    std::array<int64_t, kContexts> members{};
-    for (const uint8_t x : contexts) ++members[x];
+    const std::array<int64_t, kContexts> members = count_contexts(contexts);
     ContextTables tables{};
     for (int x = 0; x < kContexts; ++x) {
       const int suggested = suggested_scale(x);

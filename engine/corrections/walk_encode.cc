@@ -13,7 +13,7 @@ class WalkEncoder {
  public:
   WalkEncoder(const WalkInput& in, const Schedule& schedule, std::span<const double> target,
               const WalkEffort& effort)
-      : in_(in), schedule_(schedule), target_(target), fit_(in, effort) {
+      : in_(in), schedule_(schedule), target_(target), effort_(effort), fit_(in, effort) {
     weights_.fill(kInitialWeights);
     if (in.base.empty()) return;
     difference_.resize(target.size());
@@ -36,7 +36,7 @@ class WalkEncoder {
     ByteWriter out;
     out.varint(side.size());
     out.bytes(side);
-    out.bytes(residuals_.finish());
+    out.bytes(residuals_.finish(effort_.spare));
     return out.take();
   }
 
@@ -134,6 +134,7 @@ class WalkEncoder {
   BitEncoder side_;
   ResidualEncoder residuals_;
   SideModels models_;
+  WalkEffort effort_;
   CosetFit fit_;
   std::array<ContextWeights, 8> weights_{};
   std::array<PredictorChoice, 8> last_;  // by place in the coset order

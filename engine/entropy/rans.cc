@@ -10,15 +10,15 @@ namespace {
 
 constexpr int kLaneCodes[] = {1, 4, kMaxLanes};
 
-// More lanes decode faster; their states, four bytes each, may take half a percent.
-int lanes_code(size_t bytes) { return bytes >= 25'000 ? 2 : bytes >= 3'000 ? 1 : 0; }
+// More lanes decode faster; their states take four bytes each.
+int lanes_code(double bytes) { return bytes >= 4 * kLaneCodes[2] ? 2 : bytes >= 4 * kLaneCodes[1] ? 1 : 0; }
 
 }  // namespace
 
-Bytes RansEncoder::finish() {
+Bytes RansEncoder::finish(double spare) {
   const Bytes raw = raw_.finish();
   if (ops_.empty()) return {};
-  const int code = lanes_code(static_cast<size_t>(cost_ / 2048) + raw.size());
+  const int code = lanes_code(spare * (double(cost_) / 2048 + double(raw.size())));
   const size_t lanes = kLaneCodes[code];
   std::array<uint32_t, kMaxLanes> state;
   state.fill(kRansLow);

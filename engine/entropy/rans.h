@@ -92,9 +92,10 @@ class RansEncoder {
     cost_ += t.cost[s];
   }
   RawBits& raw() { return raw_; }
+  // `spare`: share of the bytes that states may take for the sake of speed.
   // u8 lanes' code (0, 1, 2: 1, 4, 32) | 0x80 where there are raw bits | varint their length, they | states,
   // u32 each | u16 words. Nothing at all where there were no symbols.
-  Bytes finish();
+  Bytes finish(double spare = 0.005);
 
  private:
   std::vector<uint32_t> ops_;

@@ -62,8 +62,12 @@ struct TestRow {
     const std::array<uint32_t, kContextRoom> first{};
     std::vector<uint8_t> symbols(4 * kMaxLanes), any(symbols.size());
     k.decode_groups(lanes, any.data(), 4, first.data(), slots(table(1, 20)), symbols.data());
+    std::vector<int32_t> unfolded(symbols.size());
+    const bool escaped = k.unfold(symbols.data(), static_cast<int64_t>(symbols.size()), unfolded.data());
     Answer a;
-    a.numbers.assign(symbols.begin(), symbols.end());
+    a.numbers = unfolded;
+    a.numbers.push_back(escaped);
+    a.numbers.insert(a.numbers.end(), symbols.begin(), symbols.end());
     a.numbers.insert(a.numbers.end(), lanes.state.begin(), lanes.state.end());
     a.numbers.insert(a.numbers.end(), prediction.begin(), prediction.begin() + kCount);
     a.numbers.insert(a.numbers.end(), contexts.begin(), contexts.begin() + kCount);

@@ -63,6 +63,8 @@ struct Kernels {
                  uint16_t* magnitude);
   // See entropy/rans.h; `table` has kContextRoom entries.
   DecodeGroups decode_groups;
+  // Residuals of symbols (0, -1, 1, -2, ...); returns whether an escape (kEscape) is among them.
+  bool (*unfold)(const uint8_t* symbols, int64_t count, int32_t* out);
   // Writer only; floats, so results may differ in the last places between sets.
   // e = y - x c over the leading c.size() columns; returns the sum of share log2(1 + 9 e^2) / 2, about the
   // bits that the residuals take (hardly any where they round to nothing).

@@ -83,6 +83,15 @@ int64_t decode_groups(RansLanes& lanes, const uint8_t* context, int64_t groups, 
   return g;
 }
 
+bool unfold(const uint8_t* symbols, int64_t count, int32_t* out) {
+  bool escaped = false;
+  for (int64_t k = 0; k < count; ++k) {
+    out[k] = (symbols[k] >> 1) ^ -(symbols[k] & 1);
+    escaped |= symbols[k] == kEscape;
+  }
+  return escaped;
+}
+
 double residual_bits(const Samples& s, std::span<const float> c, const float* y, const float* share,
                      float* e) {
   double bits = 0;
@@ -111,8 +120,8 @@ void normal_equations(const Samples& s, int columns, const float* w, const float
 }  // namespace
 
 const Kernels& scalar_kernels() {
-  static constexpr Kernels k = {"scalar",      predict,       contexts,        accept,
-                                decode_groups, residual_bits, normal_equations};
+  static constexpr Kernels k = {"scalar",      predict, contexts,      accept,
+                                decode_groups, unfold,  residual_bits, normal_equations};
   return k;
 }
 

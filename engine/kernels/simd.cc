@@ -61,8 +61,25 @@ HWY_INLINE V64 round_prediction(V64 sum) {
 void predict(const PredictorTaps& t, int64_t at, int count, int32_t* out) {
   const I32 d;
   const I64 d64;
+  const int lanes = static_cast<int>(hn::Lanes(d));
   const auto start = hn::Set(d64, int64_t{1} << (kCoefficientBits - 1));
-  for (int k = 0; k < count; k += static_cast<int>(hn::Lanes(d))) {
+  int k = 0;
+  for (; k + lanes < count; k += 2 * lanes) {  // two vectors at a time share the coefficients
+    auto even = start, odd = start, even2 = start, odd2 = start;
+    for (int j = 0; j < t.pairs; ++j) {
+      const int32_t *plus = t.plus[j] + at + k, *minus = t.minus[j] + at + k;
+      const auto c = hn::Set(d, t.coefficient[j]);
+      const auto s = hn::Add(hn::LoadU(d, plus), hn::LoadU(d, minus));
+      const auto s2 = hn::Add(hn::LoadU(d, plus + lanes), hn::LoadU(d, minus + lanes));
+      even = hn::Add(even, even_product(s, c));
+      odd = hn::Add(odd, odd_product(s, c));
+      even2 = hn::Add(even2, even_product(s2, c));
+      odd2 = hn::Add(odd2, odd_product(s2, c));
+    }
+    hn::StoreU(interleave(round_prediction(even), round_prediction(odd)), d, out + k);
+    hn::StoreU(interleave(round_prediction(even2), round_prediction(odd2)), d, out + k + lanes);
+  }
+  for (; k < count; k += lanes) {
     auto even = start, odd = start;
     for (int j = 0; j < t.pairs; ++j) {
       const auto s = hn::Add(hn::LoadU(d, t.plus[j] + at + k), hn::LoadU(d, t.minus[j] + at + k));
@@ -104,16 +121,17 @@ void contexts(const ContextTaps& t, const int32_t* prediction, int64_t at, int c
   for (int k = 0; k < count; k += static_cast<int>(hn::Lanes(d))) {
     const int64_t p = at + k;
     const auto nearest = hn::Add(hn::LoadU(d, t.plus[0] + p), hn::LoadU(d, t.minus[0] + p));
-    auto near = hn::Zero(d), far = hn::Zero(d), spread = hn::Zero(d), gradient = hn::Zero(d);
-    for (int j = 0; j < t.pairs; ++j) {
-      const auto m =
-          hn::Add(load_magnitude(t.plus_magnitude[j] + p), load_magnitude(t.minus_magnitude[j] + p));
-      if (j < kNearPairs) {
-        near = hn::Add(near, m);
-      } else {
-        far = hn::Add(far, m);
+    const auto magnitudes = [&](int from, int to) {
+      auto sum = hn::Zero(d);
+      for (int j = from; j < std::min(to, t.pairs); ++j) {
+        sum = hn::Add(
+            sum, hn::Add(load_magnitude(t.plus_magnitude[j] + p), load_magnitude(t.minus_magnitude[j] + p)));
       }
-      if (j >= kSpreadPairs) continue;
+      return sum;
+    };
+    const auto near = magnitudes(0, kNearPairs), far = magnitudes(kNearPairs, kContextPairs);
+    auto spread = hn::Zero(d), gradient = hn::Zero(d);
+    for (int j = 0; j < std::min(kSpreadPairs, t.pairs); ++j) {
       const auto plus = hn::LoadU(d, t.plus[j] + p), minus = hn::LoadU(d, t.minus[j] + p);
       const auto apart = hn::Abs(hn::Sub(hn::Add(plus, minus), nearest));
       spread = hn::Add(spread, hn::Min(apart, most));
@@ -150,6 +168,26 @@ void accept(const int32_t* prediction, const int32_t* quantised, int count, int3
     hn::StoreU(v, d, value + k);
     hn::StoreU(hn::DemoteTo(half, hn::Abs(hn::Sub(v, p))), half, magnitude + k);  // saturates
   }
+}
+
+bool unfold(const uint8_t* symbols, int64_t count, int32_t* out) {
+  const I32 d;
+  const U32 u;
+  const hn::Rebind<uint8_t, I32> bytes;
+  auto largest = hn::Zero(u);
+  int64_t k = 0;
+  for (; k + static_cast<int64_t>(hn::Lanes(d)) <= count; k += static_cast<int64_t>(hn::Lanes(d))) {
+    const auto s = hn::PromoteTo(u, hn::LoadU(bytes, symbols + k));
+    largest = hn::Max(largest, s);
+    const auto sign = hn::Neg(hn::BitCast(d, hn::And(s, hn::Set(u, 1))));
+    hn::StoreU(hn::Xor(hn::BitCast(d, hn::ShiftRight<1>(s)), sign), d, out + k);
+  }
+  bool escaped = hn::GetLane(hn::MaxOfLanes(u, largest)) == kEscape;
+  for (; k < count; ++k) {
+    out[k] = (symbols[k] >> 1) ^ -(symbols[k] & 1);
+    escaped |= symbols[k] == kEscape;
+  }
+  return escaped;
 }
 
 #if HWY_TARGET == HWY_AVX3
@@ -354,8 +392,8 @@ const Kernels& table() {
   static constexpr const char* kName = HWY_TARGET == HWY_AVX3   ? "avx512"
                                        : HWY_TARGET == HWY_AVX2 ? "avx2"
                                                                 : "neon";
-  static constexpr Kernels k = {kName,         predict,       contexts,        accept,
-                                decode_groups, residual_bits, normal_equations};
+  static constexpr Kernels k = {kName,         predict, contexts,      accept,
+                                decode_groups, unfold,  residual_bits, normal_equations};
   return k;
 }
 

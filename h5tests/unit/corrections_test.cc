@@ -33,8 +33,8 @@ std::vector<double> field(const Index4& n, double noise, uint32_t seed = 1) {
 
 TEST(Ghosts, ContinueALineAndRepeatAPoint) {
   const Layout l = Layout::make({1, 1, 1, 12}, 0b1000);
-  std::vector<int32_t> v(l.size, 0);
-  std::vector<uint16_t> m(l.size, 0);
+  Array<int32_t> v(l.size, 0);
+  Array<uint16_t> m(l.size, 0);
   for (int i = 0; i < 6; ++i) {
     v[l.at({0, 0, 0, i})] = 10 * i;
     m[l.at({0, 0, 0, i})] = static_cast<uint16_t>(7 + i);
@@ -49,7 +49,7 @@ TEST(Ghosts, ContinueALineAndRepeatAPoint) {
 
 TEST(Ghosts, StayOnTheLatticeAtItsEnds) {
   const Layout l = Layout::make({1, 1, 1, 4}, 0b1000);
-  std::vector<int32_t> v(l.size, 0);
+  Array<int32_t> v(l.size, 0);
   v[l.at({0, 0, 0, 0})] = -kLatticeMax;
   v[l.at({0, 0, 0, 1})] = kLatticeMax;
   extend_values(l, 0, v);
