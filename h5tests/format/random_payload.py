@@ -2,6 +2,7 @@
 decisions and write down what they answered. So every way that the format allows is taken, the ones that no writer of
 today takes too. May not import anything of the engine.
 """
+import bisect
 import math
 import random
 import struct
@@ -77,43 +78,63 @@ class RandomBits:
         return self.low.to_bytes(4 + self.shifts, "big").rstrip(b"\0")
 
 
+class RandomRaw:
+    """In the place of RawBits."""
+
+    def __init__(self, rng):
+        self.rng, self.value, self.count = rng, 0, 0
+
+    def take(self, k):
+        v = self.rng.getrandbits(k) if k else 0
+        self.value |= v << self.count
+        self.count += k
+        return v
+
+    def stream(self):
+        return self.value.to_bytes((self.count + 7) // 8, "little")
+
+
 class RandomResiduals(rp.Residuals):
     """In the place of Residuals: symbols as likely as their tables say."""
 
     def __init__(self, rng):
-        self.rng, self.steps, self.now = rng, [], rng.randrange(65536)
+        self.rng, self.raw, self.states, self.batches = rng, RandomRaw(rng), [None], []
 
-    def slot(self):
-        return self.now
+    def batch(self, choices):
+        self.batches.append([])
+        return super().batch(choices)
 
-    def step(self, start, frequency):
-        assert start <= self.now < start + frequency
-        self.steps.append((start, frequency))
-        self.now = self.rng.randrange(65536)
+    def symbol(self, table, lane):
+        s = bisect.bisect_right(table.start, self.rng.randrange(4096)) - 1
+        self.batches[-1].append((table.start[s], table.frequency[s]))
+        return s
 
     def finish(self):
         pass
 
     def stream(self):
-        if not self.steps:
+        if not any(self.batches):
             return b""
-        lanes = self.rng.choice((1, 4))
-        states, words = [1 << 31] * lanes, []
-        for i in reversed(range(len(self.steps))):
-            start, frequency = self.steps[i]
-            x = states[i % lanes]
-            if x >= frequency << 47:
-                words.append(x & 0xFFFFFFFF)
-                x >>= 32
-            states[i % lanes] = (x // frequency << 16) + x % frequency + start
-        return struct.pack(f"<B{lanes}Q{len(words)}I", lanes - 1, *states, *reversed(words))
+        code = self.rng.randrange(3)
+        states, words = [1 << 16] * (1, 4, 32)[code], []
+        for steps in reversed(self.batches):
+            for i in reversed(range(len(steps))):
+                start, frequency = steps[i]
+                x = states[i % len(states)]
+                if x >= frequency << 20:
+                    words.append(x & 0xFFFF)
+                    x >>= 16
+                states[i % len(states)] = (x // frequency << 12) + x % frequency + start
+        raw = self.raw.stream()
+        head = bytes([code | (128 if raw else 0)]) + (varint(len(raw)) + raw if raw else b"")
+        return head + struct.pack(f"<{len(states)}I{len(words)}H", *states, *reversed(words))
 
 
-def walk_section(rng, n, step_bits, skip):
+def walk_section(rng, n, step_bits, skip, based):
     for _ in range(1000):  # until the masks of all levels name one to three axes
         side, residuals = RandomBits(rng, rng.choice((0.5, 0.7, 0.95))), RandomResiduals(rng)
         try:
-            rp.walk(n, step_bits, skip, side, residuals)
+            rp.walk(n, step_bits, skip, based, side, residuals)
         except rp.Damaged:
             continue
         coded = side.finish()
@@ -168,9 +189,9 @@ def payload(seed):
     if reference:
         axis = reference - 1
         section = walk_section(rng, [1 if a == axis else k for a, k in enumerate(n)], max(0, step_bits - 3),
-                               skip.all(axis=axis, keepdims=True))
+                               skip.all(axis=axis, keepdims=True), False)
         corrections += varint(len(section)) + section
-    corrections += walk_section(rng, n, step_bits, skip)
+    corrections += walk_section(rng, n, step_bits, skip, bool(reference))
     head = bytes([1, kind | rng.choice((0, 16)), len(extents)]) + b"".join(map(varint, extents)) + \
         struct.pack("<d", 1.0) + varint(0) + varint(len(specials))
     return seal(b"hN\1\2" + bytes(8) + head + specials + corrections)

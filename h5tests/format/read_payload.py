@@ -22,7 +22,7 @@ import zstandard
 RAW, LOSSLESS, WALK, CONSTANT, REPEATS = range(5)
 TABLES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "engine", "entropy", "tables.inc")
 AXES = 4
-MOST = 1 << 30
+MOST = 1 << 28
 
 
 class Damaged(Exception):
@@ -303,7 +303,7 @@ class Table:
         self.frequency = frequencies
         self.start = [0, *itertools.accumulate(frequencies)]
         self.limit = (len(frequencies) - 2) // 2
-        assert self.start[-1] == 65536 and len(frequencies) == 2 * self.limit + 2
+        assert self.start[-1] == 4096 and len(frequencies) == 2 * self.limit + 2
 
 
 @functools.cache
@@ -316,65 +316,71 @@ def tables():
     return [all_tables[31 * shape:31 * shape + 31] for shape in range(3)]
 
 
-class Residuals:
-    """The rANS stream."""
+class RawBits:
+    """Bits in order, from the lowest of each byte."""
 
     def __init__(self, data):
-        self.r = Bytes(data)
-        self.states = [1 << 31]
-        if data:
-            lanes = self.r.get("B") + 1
-            require(lanes in (1, 4), "lanes")
-            self.states = [self.r.get("Q") for _ in range(lanes)]
-            require(all(2**31 <= x < 2**63 for x in self.states), "a state is out of range")
-        self.lane = 0
+        self.data, self.at = data, 0
 
-    def slot(self):
-        return self.states[self.lane] & 0xFFFF
-
-    def step(self, start, frequency):
-        x = self.states[self.lane]
-        x = frequency * (x >> 16) + (x & 0xFFFF) - start
-        if x < 1 << 31:
-            x = x << 32 | self.r.get("I")
-        self.states[self.lane] = x
-        self.lane = (self.lane + 1) % len(self.states)
-
-    def symbol(self, table):
-        s = bisect.bisect_right(table.start, self.slot()) - 1
-        self.step(table.start[s], table.frequency[s])
-        return s
-
-    def short(self, k):
-        """k <= 16 raw bits."""
-        if k == 0:
-            return 0
-        v = self.slot() >> (16 - k)
-        self.step(v << (16 - k), 1 << (16 - k))
+    def take(self, k):
+        require(self.at + k <= 8 * len(self.data), "the raw bits end early")
+        v = 0
+        for i in range(k):
+            v |= (self.data[self.at >> 3] >> (self.at & 7) & 1) << i
+            self.at += 1
         return v
 
-    def raw(self, k):
-        return self.short(k - 16) << 16 | self.short(16) if k > 16 else self.short(k)
+    def finish(self):
+        left = 8 * len(self.data) - self.at
+        require(left < 8 and self.take(left) == 0, "the raw bits' end")
+
+
+class Residuals:
+    """The rANS stream and the raw bits beside it."""
+
+    def __init__(self, data):
+        self.r, self.raw, self.states = Bytes(data), RawBits(b""), [1 << 16]
+        if data:
+            code = self.r.get("B")
+            require(code & 127 in (0, 1, 2), "lanes")
+            if code & 128:
+                self.raw = RawBits(self.r.take(self.r.varint()))
+            self.states = [self.r.get("I") for _ in range((1, 4, 32)[code & 127])]
+            require(all(x >= 1 << 16 for x in self.states), "a state is out of range")
+            require((len(self.r.data) - self.r.at) % 2 == 0, "half a word")
+
+    def symbol(self, table, lane):
+        x = self.states[lane]
+        slot = x & 4095
+        s = bisect.bisect_right(table.start, slot) - 1
+        x = table.frequency[s] * (x >> 12) + slot - table.start[s]
+        self.states[lane] = x << 16 | self.r.get("H") if x < 1 << 16 else x
+        return s
 
     def finish(self):
-        require(self.r.at == len(self.r.data) and all(x == 1 << 31 for x in self.states), "the residuals' end")
+        require(self.r.at == len(self.r.data) and all(x == 1 << 16 for x in self.states), "the residuals' end")
+        self.raw.finish()
 
-    def residual(self, shape, scale):
-        low_bits = -(-(scale - 30) // 4) if scale > 30 else 0
-        table = tables()[shape][scale - 4 * low_bits]
-        s = self.symbol(table)
+    def batch(self, choices):
+        """The residuals of a coset, given the (shape, scale) of each."""
+        low = [-(-(scale - 30) // 4) if scale > 30 else 0 for _, scale in choices]
+        all_tables = [tables()[shape][scale - 4 * b] for (shape, scale), b in zip(choices, low)]
+        symbols = [self.symbol(t, i % len(self.states)) for i, t in enumerate(all_tables)]
+        return [self.residual(*x) for x in zip(symbols, all_tables, low)]
+
+    def residual(self, s, table, low_bits):
         if s < len(table.frequency) - 1:
             v = -((s + 1) // 2) if s & 1 else s // 2
         else:
             b = 0
-            while self.raw(1):
+            while self.raw.take(1):
                 b += 1
                 require(b <= 30, "a residual is out of range")
-            v = table.limit + (1 << b | self.raw(b))
-            if self.raw(1):
+            v = table.limit + (1 << b | self.raw.take(b))
+            if self.raw.take(1):
                 v = -v
-        q = (v << low_bits) + self.raw(low_bits) - (1 << low_bits >> 1 if low_bits else 0)
-        require(abs(q) <= MOST, "a residual is out of range")
+        q = (v << low_bits) + self.raw.take(low_bits) - (1 << low_bits >> 1 if low_bits else 0)
+        require(abs(q) <= 1 << 30, "a residual is out of range")
         return q
 
 
@@ -389,10 +395,10 @@ def fold(extents):
 
 
 def read_schedule(side, n):
-    """(ghosts by the nearest point, [(grid, mask as a tuple of axes, weights)] finest first, root grid)."""
-    nearest = side.bit(Bit())
+    """([(grid, mask as a tuple of axes, weights, finer)] finest first, root grid)."""
+    uniform = not side.bit(Bit())
     in_mask = [[Bit(), Bit()] for _ in range(AXES)]
-    number = Number()
+    number, finer_number, finer = Number(), Number(), 0
     levels, grid, mask, weight = [], tuple(n), (), (0,) * AXES
     while math.prod(grid) > 4:
         axes, weights = [], [0] * AXES
@@ -404,9 +410,16 @@ def read_schedule(side, n):
             weights[a] = weight[a] + side.number(number, -weight[a], 11 - weight[a], "a weight")
         require(1 <= len(axes) <= 3, "a level refines no axis, or too many")
         mask, weight = tuple(axes), tuple(weights)
-        levels.append((grid, mask, weight))
+        if not uniform:
+            finer += side.number(finer_number, -finer, 16 - finer, "a level's bins")
+        levels.append((grid, mask, weight, finer))
         grid = tuple((k + 1) // 2 if a in mask else k for a, k in enumerate(grid))
-    return nearest, levels, grid
+    return levels, grid
+
+
+def bin_width(step_bits, finer):
+    shift = 16 + finer // 4
+    return max(1, ((65536, 55109, 46341, 38968)[finer % 4] * 2**step_bits + 2 ** (shift - 1)) >> shift)
 
 
 POWER = (256, 362, 512, 724, 1024, 1448, 2048, 2896, 4096, 5793, 8192, 11585)
@@ -424,10 +437,10 @@ def square(d, weight):
 
 
 @functools.cache
-def stencil(margin, mask, weight, coset, known):
+def stencil(reach, mask, weight, coset, known):
     """The offsets d of the pairs, nearest first."""
     found = []
-    for d in itertools.product(*[range(-m, m + 1) for m in margin]):
+    for d in itertools.product(*[range(-m, m + 1) for m in reach]):
         first = next((x for x in d if x), 0)
         at = tuple((c + x) % 2 if a in mask else 0 for a, (c, x) in enumerate(zip(coset, d)))
         if first > 0 and at in known:
@@ -481,8 +494,9 @@ class Grid:
     def __init__(self, n):
         self.n = n
         wide = sum(k > 1 for k in n)
-        reach = 9 if wide <= 1 else 5 if wide <= 3 else 3
-        self.margin = tuple(reach if k > 1 else 0 for k in n)
+        far = 9 if wide <= 1 else 5 if wide <= 3 else 3
+        self.reach = tuple(0 if k == 1 else 1 if k == 2 else min(far, 2) if k <= 5 else far for k in n)
+        self.margin = tuple(r + 1 if r else 0 for r in self.reach)
         self.value = np.zeros([k + 2 * m for k, m in zip(n, self.margin)], np.int64)
         self.magnitude = np.zeros_like(self.value)
 
@@ -502,7 +516,9 @@ class Grid:
             inside = range(coset[a], k, step)
             for outer, towards in ((inside[0], -step), (inside[-1], step)):
                 p = v[at(outer)].copy()
-                slope = 0 if nearest or len(inside) < 2 else p - v[at(outer - towards)]
+                slope = 0
+                if not nearest and len(inside) > 1:
+                    slope = np.clip(p - v[at(outer - towards)], -(1 << 26), 1 << 26)
                 count, i = 1, outer + towards
                 while -m <= i < k + m:
                     v[at(i)] = np.clip(p + count * slope, -MOST, MOST)
@@ -525,8 +541,8 @@ class Choices:
         self.shape_bit, self.other_bit = bits(3), bits(3)
         self.scale_number, self.shape, self.shift = Number(), 1, 0
 
-    def coefficients(self, side, order, pairs, weight, note):
-        """c_1, c_2, ..."""
+    def coefficients(self, side, order, pairs, weight, based, note):
+        """What S_0 gets beside its half, c_1, c_2, ..."""
         if side.bit(self.exponent_bit[order]):
             self.exponent[order] = side.raw(3)
         if side.bit(self.nugget_bit[order]):
@@ -534,7 +550,7 @@ class Choices:
         require(self.exponent[order] <= 5, "a variogram is unknown")
         c = list(kriging(pairs, weight, self.exponent[order], self.nugget[order]))
         if not side.bit(self.fitted_bit[order]):
-            return c
+            return 0, c
         self.size += side.number(self.size_number, -self.size, 4 - self.size, "a size")
         self.precision += side.number(self.precision_number, -self.precision, 4 - self.precision, "a precision")
         bits = (5, 7, 9, 11, 13)[self.precision]
@@ -542,10 +558,13 @@ class Choices:
         note(f"precision {self.precision}")
         fitted = min(len(pairs), (4, 8, 16, 32, 64)[self.size]) - 1
         c += [0] * (fitted - len(c))
-        for j in range(fitted):
+        given = []
+        for j in range(fitted + based):
             model = self.coefficient[0 if j < 4 else 1 if j < 16 else 2]
-            c[j] += side.number(model, -4 << bits, 4 << bits, "a coefficient") << (20 - bits)
-        return c
+            given.append(side.number(model, -4 << bits, 4 << bits, "a coefficient") << (20 - bits))
+        for j, difference in enumerate(given[based:]):
+            c[j] += difference
+        return given[0] if based else 0, c
 
     def change_weights(self, side, order):
         w = self.weights[order]
@@ -571,60 +590,62 @@ def context_weight(index):
     return 0 if index == 0 else ((e * 46341 >> 16) if m % 2 else e) >> 12
 
 
-def context_of(s, step_bits):
-    h = 0
+def context_of(s, step_bits, finer):
+    h, s = 0, min(s, 2**31 - 1)
     if s > 0:
         t = s.bit_length() - 1
-        h = 2 * t + 1 + ((s - (1 << t)) * 64 >= 27 << t)
-    return min(max(h - (2 * (step_bits + 4) - 9), 0), 35)
+        h = 2 * t + 1 + (s * 64 >= 91 << t)
+    return min(max(h - (2 * (step_bits + 4) - finer // 2 - 9), 0), 35)
 
 
-def walk(n, step_bits, skip, side, residuals, note=lambda what: None):
-    """The values of a walk [n], before its base is added. `skip`: bool [n]. `note` is told which ways were taken."""
-    nearest, levels, root = read_schedule(side, n)
-    note("nearest" if nearest else "lines")
+def walk(n, step_bits, skip, based, side, residuals, note=lambda what: None):
+    """The values of a walk [n], before its base is added. `skip`: bool [n]; `based`: there is one. `note` is told which ways were taken."""
+    levels, root = read_schedule(side, n)
+    note("narrowing" if any(level[3] for level in levels) else "uniform")
     stride = [1] * AXES
     strides = []
-    for _, mask, _ in levels:
+    for _, mask, _, _ in levels:
         strides.append(tuple(stride))
         stride = [s * 2 if a in mask else s for a, s in enumerate(stride)]
     grid = Grid(root)
     inside = grid.points((0,) * AXES, ())
     root_skip = skip[tuple(slice(None, None, s) for s in stride)]
     value, number, last = np.zeros(root, np.int64), Number(), 0
+    width = bin_width(step_bits, levels[-1][3] if levels else 0)
     for i in np.ndindex(*root):
         if not root_skip[i]:
-            last = clamp(last + side.number(number) * (1 << step_bits))
+            last = clamp(last + side.number(number) * width)
         value[i] = last
     grid.value[inside] = value
     choices = Choices()
-    for (n_level, mask, weight), s in zip(reversed(levels), reversed(strides)):
+    for (n_level, mask, weight, finer), s in zip(reversed(levels), reversed(strides)):
         note(f"{len(mask)} axes")
         coarse, grid = grid, Grid(n_level)
         even = (0,) * AXES
-        for v, c, repeat in ((grid.value, coarse.value, nearest), (grid.magnitude, coarse.magnitude, True)):
+        for v, c, repeat in ((grid.value, coarse.value, False), (grid.magnitude, coarse.magnitude, True)):
             v[grid.points(even, mask)] = c[coarse.points(even, ())]
             grid.extend(v, even, mask, repeat)
         level_skip = skip[tuple(slice(None, None, k) for k in s)]
-        decode_level(grid, mask, weight, nearest, level_skip, step_bits, side, residuals, choices, note)
+        decode_level(grid, mask, weight, finer, level_skip, step_bits, based, side, residuals, choices, note)
     residuals.finish()
     return grid.value[grid.points((0,) * AXES, ())]
 
 
-def decode_level(grid, mask, weight, nearest, skip, step_bits, side, residuals, choices, note):
+def decode_level(grid, mask, weight, finer, skip, step_bits, based, side, residuals, choices, note):
+    width = bin_width(step_bits, finer)
     known = {(0,) * AXES}
     for order, coset in enumerate(cosets(mask)):
-        pairs = Pairs(stencil(grid.margin, mask, weight, coset, frozenset(known)))
+        pairs = Pairs(stencil(grid.reach, mask, weight, coset, frozenset(known)))
         here = grid.points(coset, mask)
         coset_skip = skip[tuple(slice(c, None, 2 if a in mask else 1) for a, c in enumerate(coset))].reshape(-1)
         at = lambda v, j, sign: v[grid.points(coset, mask, [sign * x for x in pairs[j]])].reshape(-1)
         sums = lambda v, j: at(v, j, 1) + at(v, j, -1)
 
-        c = choices.coefficients(side, order, pairs, weight, note)
+        short, c = choices.coefficients(side, order, pairs, weight, based, note)
         note(f"variogram {choices.exponent[order]}")
         note(f"nugget {choices.nugget[order]}")
         nearest_sum = sums(grid.value, 0)
-        total = nearest_sum * 2**19 + 2**19
+        total = nearest_sum * (2**19 + short) + 2**19
         for j, k in enumerate(c, 1):
             if k:
                 total += k * (sums(grid.value, j) - nearest_sum)
@@ -633,7 +654,7 @@ def decode_level(grid, mask, weight, nearest, skip, step_bits, side, residuals, 
         if prediction.size >= 300:
             note("weights")
             choices.change_weights(side, order)
-        contexts = find_contexts(grid, pairs, prediction, sums, at, choices.weights[order], step_bits)
+        contexts = find_contexts(grid, pairs, prediction, sums, at, choices.weights[order], step_bits, finer)
         counts = [0] * 36
         for x, skipped in zip(contexts, coset_skip):
             counts[x] += not skipped
@@ -642,12 +663,15 @@ def decode_level(grid, mask, weight, nearest, skip, step_bits, side, residuals, 
             if t:
                 note(f"shape {t[0]}")
                 note("low bits" if t[1] > 30 else "no low bits")
-        q = [0 if skipped else residuals.residual(*table[x]) for x, skipped in zip(contexts, coset_skip)]
-        value = np.clip(prediction + np.array(q, np.int64) * (1 << step_bits), -MOST, MOST)
+        coded = [table[x] for x, skipped in zip(contexts, coset_skip) if not skipped]
+        q = np.zeros(prediction.size, np.int64)
+        q[~coset_skip] = residuals.batch(coded)
+        most = (1 << 29) // width
+        value = np.clip(prediction + np.clip(q, -most, most) * width, -MOST, MOST)
         shape = grid.value[here].shape
         grid.value[here] = value.reshape(shape)
-        grid.magnitude[here] = np.minimum(abs(value - prediction), MOST).reshape(shape)
-        grid.extend(grid.value, coset, mask, nearest)
+        grid.magnitude[here] = np.minimum(abs(value - prediction), 65535).reshape(shape)
+        grid.extend(grid.value, coset, mask, False)
         grid.extend(grid.magnitude, coset, mask, True)
         known.add(coset)
 
@@ -656,31 +680,32 @@ class Pairs(tuple):
     """Offsets of a stencil (hashable)."""
 
 
-def find_contexts(grid, pairs, prediction, sums, at, weights, step_bits):
+def find_contexts(grid, pairs, prediction, sums, at, weights, step_bits, finer):
+    most = 1 << 24
     v, e = grid.value, grid.magnitude
     nearest_sum = sums(v, 0)
     f = [np.zeros_like(prediction) for _ in range(5)]
     for j in range(min(len(pairs), 12)):
         f[0 if j < 4 else 1] += sums(e, j)
         if j < 6:
-            f[2] += abs(sums(v, j) - nearest_sum)
+            f[2] += np.minimum(abs(sums(v, j) - nearest_sum), most)
         if j < 3:
-            f[4] += abs(at(v, j, 1) - at(v, j, -1))
-    f[3] = abs(2 * prediction - nearest_sum)
-    s = sum(context_weight(w) * np.minimum(x, MOST) for w, x in zip(weights, f)) >> 12
-    return [context_of(x, step_bits) for x in s.tolist()]
+            f[4] += np.minimum(abs(at(v, j, 1) - at(v, j, -1)), most)
+    f[3] = np.minimum(abs(2 * prediction - nearest_sum), most)
+    s = sum(context_weight(w) * x for w, x in zip(weights, f)) >> 12
+    return [context_of(x, step_bits, finer) for x in s.tolist()]
 
 
 # ---- kinds -----------------------------------------------------------------------------------------------------------
 
 
-def walk_section(section, n, step_bits, skip, note):
+def walk_section(section, n, step_bits, skip, based, note):
     r = Bytes(section)
     side = r.take(r.varint())
     data = r.rest()
     if data:
-        note(f"{data[0] + 1} lanes")
-    return walk(n, step_bits, skip, BitStream(side), Residuals(data), note)
+        note(f"{(1, 4, 32, 0)[data[0] & 3]} lanes")
+    return walk(n, step_bits, skip, based, BitStream(side), Residuals(data), note)
 
 
 def read_walk(r, h, step_bits, classes, note):
@@ -693,8 +718,8 @@ def read_walk(r, h, step_bits, classes, note):
         axis = reference - 1
         note("reference")
         base = walk_section(r.take(r.varint()), [1 if a == axis else k for a, k in enumerate(n)],
-                            max(0, step_bits - 3), skip.all(axis=axis, keepdims=True), note)
-    return np.clip(walk_section(r.rest(), n, step_bits, skip, note) + base, -MOST, MOST).reshape(-1)
+                            max(0, step_bits - 3), skip.all(axis=axis, keepdims=True), False, note)
+    return np.clip(walk_section(r.rest(), n, step_bits, skip, bool(reference), note) + base, -MOST, MOST).reshape(-1)
 
 
 def unzstd(frame, size):

@@ -15,7 +15,7 @@ import pytest
 
 import fields
 import plugin
-from fields import ABS, LOSSLESS, RATIO, REL, decimal, ieee
+from fields import ABS, LOSSLESS, NRMSE, RATIO, REL, decimal, ieee
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "h5tests", "format"))
@@ -102,7 +102,7 @@ WRITTEN = {
                               read_payload.CONSTANT, ("patterns",)),
     "repeats": (layers("<f4", 30), decimal(ABS, 1, 1), read_payload.REPEATS, ("domain 0",)),
     "repeats in 32 bits": (layers(">f8", 10**6), decimal(ABS, 1, 1), read_payload.REPEATS, ()),
-    "line": (fields.wave((700,)), decimal(ABS, 1, 2), read_payload.WALK, ("lines", "1 axes", "weights")),
+    "line": (fields.wave((700,)), decimal(ABS, 1, 2), read_payload.WALK, ("uniform", "1 axes", "weights")),
     "tight": (fields.wave((9, 8, 7), "<f8"), ieee(ABS, 1e-7), read_payload.WALK, ("low bits",)),
     "map": (rough_map(">f4"), ieee(REL, 1e-3), read_payload.WALK, ("2 axes", "weights")),
     "many points": (fields.wave((33, 32, 34)), decimal(ABS, 5, 3), read_payload.WALK, ("4 lanes",)),
@@ -115,6 +115,7 @@ WRITTEN = {
     "masked": (masked((20, 30), "<f4"), decimal(ABS, 1, 2), read_payload.WALK, ("patterns",)),
     "masked stack": (stack_of_maps(">f8") + masked((1, 20, 24), ">f8"), decimal(ABS, 1, 1), read_payload.WALK,
                      ("patterns", "reference")),
+    "mean square": (fields.wave((20, 21, 22)), ieee(NRMSE, 1e-3), read_payload.WALK, ("narrowing",)),
     "two values": (np.array([1.0, 2.0], ">f4"), decimal(ABS, 1, 1), None, ()),
     "eight axes": (fields.wave((2, 3, 1, 2, 3, 1, 4, 5), "<f8"), decimal(ABS, 1, 2), read_payload.WALK, ()),
 }
@@ -128,7 +129,7 @@ def test_written_payloads(name):
     assert agrees(payload) >= set(ways)
 
 
-EVERY_WAY = {"1 lanes", "4 lanes", "domain 0", "domain 1", "lines", "nearest", "low bits", "no low bits", "weights",
+EVERY_WAY = {"1 lanes", "4 lanes", "domain 0", "domain 1", "uniform", "narrowing", "32 lanes", "low bits", "no low bits", "weights",
              "reference", "patterns", "literals", "outliers", *(f"{k} axes" for k in (1, 2, 3)),
              *(f"nugget {k}" for k in range(4)), *(f"variogram {k}" for k in range(6)),
              *(f"size {k}" for k in range(5)), *(f"precision {k}" for k in range(5)),
