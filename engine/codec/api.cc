@@ -3,6 +3,7 @@
 #include <cfenv>
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
 #include <new>
 
 #include "codec/decode.h"
@@ -10,6 +11,7 @@
 #include "codec/params.h"
 #include "exact/backend.h"
 #include "h5neural/h5neural.h"
+#include "kernels/kernels.h"
 #include "weights/weights.h"
 
 namespace {
@@ -61,6 +63,18 @@ int32_t guarded(h5n_error* error, Work&& work) noexcept {
     return report(error, H5N_ERR_INTERNAL, e.what());
   }
 }
+
+struct KernelSet {
+  SimdTarget target;
+  const char* name;
+};
+constexpr KernelSet kKernelSets[] = {
+#if defined(__x86_64__)
+    {SimdTarget::kAvx2, "avx2"}, {SimdTarget::kAvx512, "avx512"}
+#else
+    {SimdTarget::kNeon, "neon"}
+#endif
+};
 
 void require(const void* pointer, const char* name) {
   if (pointer == nullptr) {
@@ -146,9 +160,18 @@ int32_t h5n_decode(const void* payload, size_t payload_bytes, void* chunk, size_
 int32_t h5n_backend_get(uint32_t index, h5n_backend* backend) {
   int32_t found = 0;
   guarded(nullptr, [&] {
-    if (backend == nullptr || index >= backends().size()) return;
-    const Backend& b = *backends()[index];
-    *backend = {b.name(), b.available(), b.available() && passes_known_answer(b)};
+    if (backend == nullptr) return;
+    const size_t programs = backends().size();
+    if (index < programs) {
+      const Backend& b = *backends()[index];
+      *backend = {b.name(), b.available(), b.available() && passes_known_answer(b)};
+    } else if (index < programs + std::size(kKernelSets)) {
+      const auto& [target, name] = kKernelSets[index - programs];
+      const Kernels* k = simd_kernels(target);
+      *backend = {name, k != nullptr, k != nullptr && passes_known_answer(*k)};
+    } else {
+      return;
+    }
     found = 1;
   });
   return found;

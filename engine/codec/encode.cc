@@ -39,7 +39,8 @@ constexpr uint32_t kGeneralModelsFrom = 7;
 template <class T>
 class Encoder {
  public:
-  Encoder(const h5n_params& params, ByteSpan native) : params_(params), native_(native) {
+  Encoder(const h5n_params& params, ByteSpan native, const EncoderParts& parts)
+      : params_(params), native_(native), parts_(parts) {
     extents_.rank = static_cast<int>(params.rank);
     std::copy_n(params.dims, params.rank, extents_.n.begin());
     values_.resize(extents_.count());
@@ -189,7 +190,7 @@ class Encoder {
   void encode_with(const Setting& s) {
     encode_setting(s);
     if (params_.mode == H5N_LOSSLESS) return;
-    if (const auto bits = dominant(s.specials)) {
+    if (const auto bits = parts_.masks ? dominant(s.specials) : std::nullopt) {
       std::map<uint64_t, bool> special = special_;
       special[*bits] = true;
       Setting masked = s;
@@ -222,7 +223,11 @@ class Encoder {
   // The schedules that are worth a whole coding. `rest`: the target less the base.
   std::vector<Schedule> likely_schedules(const WalkInput& in, const std::vector<double>& target,
                                          const std::vector<double>& rest) const {
-    std::vector<Schedule> all = propose_schedules(in.n, rest, {in.skip.begin(), in.skip.end()});
+    std::vector<Schedule> all = parts_.axes ? propose_schedules(in.n, rest, {in.skip.begin(), in.skip.end()})
+                                            : std::vector<Schedule>{all_axes_alike(in.n)};
+    if (!parts_.order) {
+      for (Schedule& schedule : all) schedule = axis_by_axis(schedule);
+    }
     for (Schedule& schedule : all) {
       for (size_t l = 0; l < schedule.levels.size(); ++l) {
         schedule.levels[l].finer = static_cast<uint8_t>(std::min<size_t>(kMaxFiner, l * finer_));
@@ -233,19 +238,28 @@ class Encoder {
     return choose_schedules(in, all, target, share, params_.effort < 5 ? 1 : kSlack);
   }
 
+  WalkEffort effort() const {
+    WalkEffort w = walk_effort(params_.effort);
+    w.fitted = w.fitted && parts_.fit;
+    w.any_kriging = parts_.kriging;
+    w.contexts = parts_.contexts;
+    w.tables = parts_.tables;
+    return w;
+  }
+
   void offer_plain(const Setting& s, const Lattice& lattice, const WalkInput& in,
                    const std::vector<Schedule>& schedules, const std::vector<double>& target) {
     for (const Schedule& schedule : schedules) offer_walk(s, lattice, in, schedule, target, {});
     if (params_.effort == 0) return;
-    offer_reference(s, lattice, in, target);
-    offer_repeats(s);
+    if (parts_.reference) offer_reference(s, lattice, in, target);
+    if (parts_.repeats) offer_repeats(s);
   }
 
   // Tries every schedule, so that the automatic choice is never larger than the same model by name. Returns
   // whether there was anything to offer.
   bool offer_models(const Setting& s, const Lattice& lattice, WalkInput in,
                     const std::vector<Schedule>& schedules, const std::vector<double>& target) {
-    if (params_.model == H5N_MODEL_NONE || lattice.domain != Lattice::kLinear) return false;
+    if (params_.model == H5N_MODEL_NONE || !parts_.models || lattice.domain != Lattice::kLinear) return false;
     std::vector<std::shared_ptr<const Model>> models;
     if (params_.model != H5N_MODEL_AUTO) {
       models.push_back(find_model(params_.model));
@@ -279,7 +293,7 @@ class Encoder {
     Base base;
     ByteWriter w;
     std::vector<int32_t> field;
-    const Bytes section = encode_reference(in, *axis, target, walk_effort(params_.effort), field);
+    const Bytes section = encode_reference(in, *axis, target, effort(), field);
     w.put(static_cast<uint8_t>(*axis + 1));
     w.varint(section.size());
     w.bytes(section);
@@ -403,7 +417,7 @@ class Encoder {
     std::vector<int32_t> points;
     ByteWriter section;
     section.bytes(base.reference);
-    section.bytes(encode_walk(in, schedule, target, walk_effort(params_.effort), points));
+    section.bytes(encode_walk(in, schedule, target, effort(), points));
     return finish_lattice(s, lattice, points, H5N_KIND_WALK, section.take(), base);
   }
 
@@ -515,7 +529,7 @@ class Encoder {
     for (const unsigned finer : {2u, 1u, 3u}) {  // quarter octaves a level
       if (finer == 1 && params_.effort < 5) break;
       if (finer == 3 && params_.effort < 8) break;
-      finer_ = finer;
+      finer_ = parts_.narrowing ? finer : 0;
       bound = search_bound(*s, bound);
     }
   }
@@ -538,6 +552,7 @@ class Encoder {
 
   const h5n_params& params_;
   ByteSpan native_;
+  EncoderParts parts_;
   Extents extents_;
   std::vector<T> values_;
   std::map<uint64_t, bool> special_;
@@ -553,7 +568,7 @@ class Encoder {
 
 }  // namespace
 
-Bytes encode_chunk(const h5n_params& params, ByteSpan chunk) {
+Bytes encode_chunk(const h5n_params& params, ByteSpan chunk, const EncoderParts& parts) {
   check_params(params);
   uint64_t bytes = params.type == H5N_FLOAT32 ? 4 : 8;
   for (uint32_t a = 0; a < params.rank; ++a) bytes *= params.dims[a];
@@ -568,8 +583,8 @@ Bytes encode_chunk(const h5n_params& params, ByteSpan chunk) {
     swap_bytes(swapped, params.type == H5N_FLOAT32 ? 4 : 8);
     chunk = swapped;
   }
-  return params.type == H5N_FLOAT32 ? Encoder<float>(params, chunk).run()
-                                    : Encoder<double>(params, chunk).run();
+  return params.type == H5N_FLOAT32 ? Encoder<float>(params, chunk, parts).run()
+                                    : Encoder<double>(params, chunk, parts).run();
 }
 
 }  // namespace h5neural

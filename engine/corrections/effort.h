@@ -8,6 +8,9 @@ struct WalkEffort {
   int samples = 4000;         // and about how many of them, where there is something to predict, are used
   bool fitted = true;         // try fitted predictors beside kriging
   bool every_kriging = true;  // try all kriging predictors, not only those near the last one
+  bool any_kriging = true;    // choose a kriging predictor at all
+  bool contexts = true;       // tell residuals apart by what is expected of them
+  bool tables = true;         // fit a table to each context
   int rounds = 2;             // of reweighted least squares
   double spare = 0.005;       // share of the bytes given away for reading speed
 };

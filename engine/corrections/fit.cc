@@ -183,6 +183,10 @@ CosetFit::Best CosetFit::best_kriging(const PredictorChoice& last) const {
     best.choice.nugget = nugget;
     best.residual = e_;
   };
+  if (!effort_.any_kriging) {
+    consider(last.exponent, last.nugget);
+    return best;
+  }
   if (effort_.every_kriging) {
     for (int k = 0; k < kExponents * kNuggets; ++k) consider(k / kNuggets, k % kNuggets);
     return best;
@@ -258,6 +262,7 @@ PredictorChoice CosetFit::predictor(const PredictorChoice& last) {
 }
 
 ContextWeights CosetFit::weights(const ContextWeights& last) {
+  if (!effort_.contexts) return {};
   if (chosen_.size() < 50) return last;
   const double unit = 1.0 / level_->bin;
   const size_t n = chosen_.size();

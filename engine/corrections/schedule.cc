@@ -194,6 +194,34 @@ Schedule read_schedule(BitDecoder& in, const Index4& n) {
   return s;
 }
 
+Schedule all_axes_alike(const Index4& n) {
+  Schedule s;
+  s.n = n;
+  for (Index4 grid = n; points(grid) > kRootPoints; grid = coarser(grid, s.levels.back().mask)) {
+    Level level;
+    for (int a = 0; a < kAxes; ++a) level.mask |= static_cast<uint8_t>((grid[a] > 1) << a);
+    if (std::popcount(level.mask) > 3) level.mask &= static_cast<uint8_t>(level.mask - 1);
+    s.levels.push_back(level);
+  }
+  return s;
+}
+
+Schedule axis_by_axis(const Schedule& schedule) {
+  Schedule s;
+  s.n = schedule.n;
+  Index4 grid = s.n;
+  for (const Level& level : schedule.levels) {
+    for (int a = 0; a < kAxes && points(grid) > kRootPoints; ++a) {
+      if (!(level.mask >> a & 1)) continue;
+      Level single = level;
+      single.mask = static_cast<uint8_t>(1 << a);
+      s.levels.push_back(single);
+      grid = coarser(grid, single.mask);
+    }
+  }
+  return s;
+}
+
 Schedule cropped(const Schedule& schedule, const Index4& n) {
   Schedule s;
   s.n = n;

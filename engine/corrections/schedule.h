@@ -42,6 +42,11 @@ Schedule read_schedule(BitDecoder& in, const Index4& n);
 // The same refinement of a smaller grid (a part of the chunk).
 Schedule cropped(const Schedule& schedule, const Index4& n);
 
+// What schedules are measured against: all axes refined at every level and alike; the axes of each level
+// refined one after the other, as the passes of other codecs do.
+Schedule all_axes_alike(const Index4& n);
+Schedule axis_by_axis(const Schedule& schedule);
+
 // Schedules worth trying for this field (writer only). `values`: the field in any unit, row-major; `skip`:
 // points that are not coded (may be empty).
 std::vector<Schedule> propose_schedules(const Index4& n, const std::vector<double>& values,

@@ -104,7 +104,7 @@ class WalkEncoder {
       if (members_[x].empty()) continue;
       TableChoice t = models_.implied(suggested_scale(x));
       if (static_cast<int64_t>(members_[x].size()) >= kFewPoints) {
-        t = fit_table(members_[x], t);
+        if (effort_.tables) t = fit_table(members_[x], t);
         models_.table(side_, suggested_scale(x), t);
       }
       tables[x] = residual_table(t);
