@@ -294,6 +294,7 @@ class Encoder {
     ByteWriter w;
     std::vector<int32_t> field;
     const Bytes section = encode_reference(in, *axis, target, effort(), field);
+    if (section.size() >= bar()) return;  // the rest cannot make up for it
     w.put(static_cast<uint8_t>(*axis + 1));
     w.varint(section.size());
     w.bytes(section);

@@ -43,6 +43,7 @@ std::vector<Schedule> choose_schedules(const WalkInput& in, const std::vector<Sc
                                        std::span<const double> target, double share, double slack) {
   if (schedules.size() == 1) return schedules;
   const Box box(in.n, std::max(kLeastPoints, share * double(target.size())));
+  if (box.n == in.n) return schedules;  // a part as large as the chunk would be coded for nothing
   const std::vector<double> field = box.cut(target, in.n);
   const std::vector<int32_t> base = box.cut(in.base, in.n);
   const std::vector<uint8_t> skip = box.cut(in.skip, in.n);

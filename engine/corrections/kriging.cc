@@ -16,12 +16,12 @@ int64_t multiply(int64_t a, int64_t b, int fraction) {
   return static_cast<int64_t>((int128{a} * b) >> fraction);
 }
 
-// The largest integer whose square is not above x < 2^63: a floating-point guess, set right by integers, so
+// The largest integer whose square is not above x < 2^62: a floating-point guess, set right by integers, so
 // that it is the same everywhere.
 int64_t integer_sqrt(int64_t x) {
   auto r = static_cast<int64_t>(std::sqrt(static_cast<double>(x)));
-  while (r > 0 && r > x / r) --r;
-  while (r + 1 <= x / (r + 1)) ++r;
+  while (r * r > x) --r;
+  while ((r + 1) * (r + 1) <= x) ++r;
   return r;
 }
 

@@ -8,17 +8,6 @@
 #include "support/failure.h"
 
 namespace h5neural {
-namespace {
-
-bool positive(const Index4& d) {
-  for (const int k : d) {
-    if (k != 0) return k > 0;
-  }
-  return false;
-}
-
-}  // namespace
-
 std::vector<uint8_t> coset_order(uint8_t mask) {
   std::vector<int> axis;
   for (int a = 0; a < kAxes; ++a) {
@@ -65,30 +54,35 @@ int64_t weighted_square(const Index4& d, const std::array<uint8_t, kAxes>& weigh
 }
 
 Stencil make_stencil(const Layout& l, const Level& level, uint8_t axes, uint32_t known) {
-  struct Pair {
-    int64_t h;
-    Index4 d;
-    bool operator<(const Pair& o) const { return h != o.h ? h < o.h : d < o.d; }
-  };
-  std::vector<Pair> pairs;
-  Index4 d{};
-  const Index4& m = l.reach;
-  for (d[0] = -m[0]; d[0] <= m[0]; ++d[0]) {
-    for (d[1] = -m[1]; d[1] <= m[1]; ++d[1]) {
-      for (d[2] = -m[2]; d[2] <= m[2]; ++d[2]) {
-        for (d[3] = -m[3]; d[3] <= m[3]; ++d[3]) {
-          if (!positive(d) || !(known >> neighbour(l, axes, d).axes & 1)) continue;
-          pairs.push_back({weighted_square(d, level.weight), d});
-        }
-      }
+  // Offsets are numbered in lexicographic order; those after the middle one have a positive first component.
+  const Index4& r = l.reach;
+  Index4 width{};
+  for (int a = 0; a < kAxes; ++a) width[a] = 2 * r[a] + 1;
+  const auto offset = [&](int64_t number) {
+    Index4 d{};
+    for (int a = kAxes - 1; a >= 0; --a) {
+      d[a] = static_cast<int>(number % width[a]) - r[a];
+      number /= width[a];
     }
+    return d;
+  };
+  // Sorted by distance, then by number: one key holds both.
+  constexpr int kNumberBits = 16;  // 19 or 11^3 or 7^4 offsets
+  std::vector<int64_t> keys;
+  const int64_t all = points(width), middle = all / 2;
+  keys.reserve(middle);
+  for (int64_t k = middle + 1; k < all; ++k) {
+    const Index4 d = offset(k);
+    uint8_t odd = axes;
+    for (int a = 0; a < kAxes; ++a) odd ^= static_cast<uint8_t>((d[a] & level.mask >> a & 1) << a);
+    if (known >> odd & 1) keys.push_back(weighted_square(d, level.weight) << kNumberBits | k);
   }
-  const size_t keep = std::min<size_t>(pairs.size(), kMaxPairs);
-  std::partial_sort(pairs.begin(), pairs.begin() + static_cast<int64_t>(keep), pairs.end());
+  const size_t keep = std::min<size_t>(keys.size(), kMaxPairs);
+  std::partial_sort(keys.begin(), keys.begin() + static_cast<int64_t>(keep), keys.end());
   Stencil s;
   for (size_t k = 0; k < keep; ++k) {
-    s.offset.push_back(pairs[k].d);
-    s.distance.push_back(pairs[k].h);
+    s.offset.push_back(offset(keys[k] & ((1 << kNumberBits) - 1)));
+    s.distance.push_back(keys[k] >> kNumberBits);
   }
   return s;
 }
