@@ -24,5 +24,6 @@ Command add_info(CLI::App& app);
 Command add_verify(CLI::App& app);
 Command add_doctor(CLI::App& app);
 Command add_train(CLI::App& app);
+Command add_bench(CLI::App& app);
 
 }  // namespace h5neural::tool

@@ -84,7 +84,7 @@ Finished run_program(const fs::path& program, const std::vector<std::string>& ar
     posix_spawn_file_actions_addclose(&actions, ends[1]);
   }
   pid_t child = -1;
-  const bool started = posix_spawn(&child, name.c_str(), &actions, nullptr, argv.data(), environ) == 0;
+  const bool started = posix_spawnp(&child, name.c_str(), &actions, nullptr, argv.data(), environ) == 0;
   posix_spawn_file_actions_destroy(&actions);
   Finished out;
   if (capture) {

@@ -16,7 +16,7 @@ import time
 
 import numpy as np
 
-from . import engine, fields
+from . import engine, fields, peers
 
 PEERS = ("sz3", "sperr", "zfp")
 IEEE_DOUBLE = 0x100  # flag of cd_values[0]: the bound is the two words of a double
@@ -33,17 +33,18 @@ def plugin_path():
     return os.environ.get("HDF5_PLUGIN_PATH") or os.path.join(engine.BUILD, "lib", "h5neural", "plugin")
 
 
-def cd_values(mode, bound):
+def cd_values(mode, bound, effort=5):
     """cd_values of our filter, with the bound as the two words of a double, low word first."""
-    if mode == "lossless":
-        return (engine.LOSSLESS,)
-    word = fields.bits(np.array([bound], "f8"))[0]
-    return (engine.MODES[mode] | IEEE_DOUBLE, int(word) & 0xFFFFFFFF, int(word) >> 32)
+    low = high = 0
+    if mode != "lossless":
+        word = int(fields.bits(np.array([bound], "f8"))[0])
+        low, high = word & 0xFFFFFFFF, word >> 32
+    return engine.MODES[mode] | (0 if mode == "lossless" else IEEE_DOUBLE), low, high, 0, 0, effort
 
 
-def run(path, name, codec, mode, bound, timeout):
+def run(path, name, codec, mode, bound, timeout, effort=5):
     """One cell in a process of its own. Returns the dict of `measure`, or {status, message}."""
-    job = json.dumps(dict(path=path, name=name, codec=codec, mode=mode, bound=bound))
+    job = json.dumps(dict(path=path, name=name, codec=codec, mode=mode, bound=bound, effort=effort))
     env = dict(os.environ, HDF5_PLUGIN_PATH=plugin_path(),
                PYTHONPATH=os.path.join(engine.SOURCE, "tools"))
     try:
@@ -60,21 +61,14 @@ def run(path, name, codec, mode, bound, timeout):
     return dict(status="error", message=reason)
 
 
-def peer_arguments(codec, bound):
-    """h5py's create_dataset arguments of a peer at an absolute bound."""
-    import hdf5plugin as hp
-    return dict(compression={"sz3": lambda: hp.SZ3(absolute=bound), "sperr": lambda: hp.Sperr(absolute=bound),
-                             "zfp": lambda: hp.Zfp(accuracy=bound)}[codec]())
-
-
-def measure(path, name, codec, mode, bound):
+def measure(path, name, codec, mode, bound, effort=5):
     """Writes, reads, compares. Runs in the cell's own process."""
     import h5py
     a, fill = fields.load(path, name)
     ours = codec == "h5neural"
     shape = a.shape[::-1] if codec == "sperr" else a.shape
-    args = (dict(compression=filter_id(), compression_opts=cd_values(mode, bound), fillvalue=fill) if ours
-            else peer_arguments(codec, bound))
+    args = (dict(compression=filter_id(), compression_opts=cd_values(mode, bound, effort), fillvalue=fill) if ours
+            else peers.options(codec, "abs", bound))
     file = io.BytesIO()
     t0 = time.perf_counter()
     with h5py.File(file, "w") as f:

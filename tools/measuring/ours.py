@@ -10,5 +10,4 @@ BACKENDS = ("scalar", "neon", "avx2", "avx512")
 
 def options(mode, bound, effort=5):
     """h5py arguments of our filter; the model is the writer's choice."""
-    words = tuple(cells.cd_values(mode, bound))
-    return dict(compression=cells.filter_id(), compression_opts=(*words, *(0,) * (5 - len(words)), effort))
+    return dict(compression=cells.filter_id(), compression_opts=cells.cd_values(mode, bound, effort))

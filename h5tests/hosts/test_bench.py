@@ -1,0 +1,73 @@
+"""`h5neural bench`: every cell has a row, the CSV and the plot are what they say, misuse is named."""
+import csv
+import os
+import subprocess
+import sys
+
+import pytest
+
+import fields
+
+pytest.importorskip("hdf5plugin")
+FIELD = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "fields", "bluntfin_density.h5")
+
+
+def bench(*arguments):
+    return subprocess.run(["h5neural", "bench", *map(str, arguments)], capture_output=True, text=True, timeout=300,
+                          env=dict(os.environ, H5NEURAL_PYTHON=sys.executable))
+
+
+def first_dataset(path):
+    import h5py
+    with h5py.File(path) as f:
+        return next(name for name, item in f.items() if isinstance(item, h5py.Dataset))
+
+
+@pytest.fixture(scope="module")
+def target():
+    return f"{FIELD}:/{first_dataset(FIELD)}"
+
+
+def test_table_csv_and_plot(tmp_path, target):
+    pytest.importorskip("matplotlib")
+    out, png = tmp_path / "out.csv", tmp_path / "out.png"
+    r = bench(target, "--rel", "1e-2", "1e-3", "--efforts", "0", "5", "--peers", "sz3", "zfp", "--repeat", "1",
+              "--csv", out, "--png", png)
+    assert r.returncode == 0, r.stdout + r.stderr
+    rows = list(csv.DictReader(open(out)))
+    assert {(row["codec"], row["bound"]) for row in rows} == {
+        (c, b) for c in ("h5neural-0", "h5neural-5", "sz3", "zfp") for b in ("0.01", "0.001")}
+    for row in rows:
+        assert row["status"] == "ok"
+        assert float(row["error_over_bound"]) <= 1 and float(row["ratio"]) > 1 and float(row["psnr"]) > 20
+        assert float(row["bits_per_value"]) == pytest.approx(32 / float(row["ratio"]))
+    assert all(float(row["at_our_psnr"]) > 0 for row in rows if row["codec"] in ("sz3", "zfp"))
+    assert png.read_bytes().startswith(b"\x89PNG") and png.stat().st_size > 10_000
+
+
+def test_nrmse_mode(tmp_path, target):
+    out = tmp_path / "out.csv"
+    r = bench(target, "--nrmse", "1e-2", "--efforts", "1", "--peers", "sz3", "--repeat", "1", "--csv", out)
+    assert r.returncode == 0, r.stdout + r.stderr
+    ours, sz3 = csv.DictReader(open(out))
+    assert float(ours["error_over_bound"]) <= 1 and 0.95 < float(sz3["error_over_bound"]) <= 1
+
+
+def test_a_peer_that_does_not_answer_is_a_row(tmp_path):
+    """SPERR crashes on rank 1; the others go on."""
+    path, out = tmp_path / "line.h5", tmp_path / "out.csv"
+    import h5py
+    with h5py.File(path, "w") as f:
+        f["x"] = fields.wave((5000,))
+    r = bench(f"{path}:/x", "--rel", "1e-3", "--efforts", "5", "--peers", "sperr", "zfp", "--repeat", "1",
+              "--timeout", "60", "--csv", out)
+    assert r.returncode == 0, r.stdout + r.stderr
+    status = {row["codec"]: row["status"] for row in csv.DictReader(open(out))}
+    assert status["h5neural-5"] == status["zfp"] == "ok" and status["sperr"] in ("crash", "error", "hang")
+
+
+@pytest.mark.parametrize("arguments, named", [
+    (["nowhere.h5:/x"], "nowhere.h5"), (["nowhere.h5"], "FILE:/dataset"), ([f"{FIELD}:/nothing"], "nothing")])
+def test_misuse_is_named(arguments, named):
+    r = bench(*arguments)
+    assert r.returncode == 2 and named in r.stderr

@@ -1,0 +1,82 @@
+"""Other HDF5 filters on one array, by hdf5plugin: bytes stored, what came back, seconds. SZ3, SPERR, ZFP, Blosc2.
+
+SPERR gets its extents in reversed order: hdf5plugin 7.1.0 hands them to SPERR the wrong way round. Filters crash and
+hang on some fields, so callers run these functions in a process of their own (`isolated`).
+"""
+import io
+import multiprocessing
+import os
+import time
+
+import h5py
+import numpy as np
+
+
+def options(codec, mode, bound):
+    """h5py arguments of a filter: `mode` abs (an absolute bound) or psnr (dB, SPERR only)."""
+    import hdf5plugin as hp
+    if codec == "sperr" and mode == "psnr":
+        return hp.Sperr(peak_signal_to_noise_ratio=bound)
+    if mode == "abs":
+        return {"sz3": lambda: hp.SZ3(absolute=bound), "sperr": lambda: hp.Sperr(absolute=bound),
+                "zfp": lambda: hp.Zfp(accuracy=bound),
+                "blosc2": lambda: hp.Blosc2(cname="zstd", clevel=9, filters=hp.Blosc2.SHUFFLE)}[codec]()
+    raise ValueError(f"{codec} has no mode {mode}")
+
+
+def through_hdf5(a, arguments, reverse=False, chunks=None, repeat=1):
+    """(array that came back, bytes stored, best writing seconds, best reading seconds) of one dataset in memory."""
+    shape = a.shape[::-1] if reverse else a.shape
+    chunks = shape if chunks is None else chunks[::-1] if reverse else chunks
+    write = read = float("inf")
+    for _ in range(repeat):
+        file = io.BytesIO()
+        t0 = time.perf_counter()
+        with h5py.File(file, "w") as f:
+            f.create_dataset("d", data=a.reshape(shape), chunks=chunks, **arguments)
+        t1 = time.perf_counter()
+        with h5py.File(file, "r") as f:
+            stored = f["d"].id.get_storage_size()
+            t2 = time.perf_counter()
+            b = f["d"][...]
+            t3 = time.perf_counter()
+        write, read = min(write, t1 - t0), min(read, t3 - t2)
+    return b.reshape(a.shape), stored, write, read
+
+
+def run(a, codec, mode, bound, chunks=None, repeat=1):
+    """through_hdf5 for a peer by name."""
+    return through_hdf5(a, options(codec, mode, bound), codec == "sperr", chunks, repeat)
+
+
+def _call(pipe, function, args):
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # HDF5 and h5py report a failing filter many times over
+    try:
+        pipe.send(("ok", function(*args)))
+    except Exception as e:  # a filter's refusal is a result, not our failure
+        pipe.send(("error", str(e)))
+
+
+def isolated(function, *args, timeout=120):
+    """("ok", function(*args)), or ("error", message), ("crash", ""), ("hang", ""); in a process of its own."""
+    context = multiprocessing.get_context("fork")
+    ours, theirs = context.Pipe()
+    p = context.Process(target=_call, args=(theirs, function, args))
+    p.start()
+    theirs.close()
+    try:
+        if ours.poll(timeout):
+            return ours.recv()
+        return "hang", ""
+    except EOFError:
+        return "crash", ""
+    finally:
+        p.kill()
+        p.join()
+
+
+def rmse(a, b, low, high):
+    """Root mean square of a - b over the values of `a` within low .. high, in float64."""
+    inside = np.isfinite(a) & (a >= low) & (a <= high)
+    d = a[inside].astype("f8") - b[inside].astype("f8")
+    return float(np.sqrt(np.mean(d * d))) if d.size else 0.0

@@ -1,0 +1,284 @@
+"""h5neural bench: our efforts beside SZ3, SPERR, ZFP and Blosc2 on datasets of a user's files, in one run.
+
+    h5neural bench FILE:/dataset ... [--rel 1e-2 1e-3 1e-4 | --abs B ... | --nrmse B ...] [--efforts 0 5 9]
+                   [--peers sz3 sperr zfp blosc2] [--chunk 64x64x64] [--max-values N] [--repeat 3]
+                   [--csv OUT.csv] [--png OUT.png] [--timeout SECONDS]
+
+Each cell (dataset, codec, bound) is written to a file in memory and read back, in a process of its own: peers that
+crash or hang give a row. Columns: ratio (raw bytes / stored), bits a value, the largest error over the bound, PSNR
+(over the range without sentinels), writing and reading MB/s (best of --repeat, one thread), status (ok, violated, crash,
+hang, error). --rel bounds are absolute bounds relative to the dataset's range, the same for every codec. With --nrmse we
+run in our nrmse mode, SPERR in its PSNR mode and the others with an
+absolute bound, both searched for that error.
+
+"at our PSNR": our ratio over the one that the peer has at the PSNR we reached, by the line through its own cells (its
+logarithm against PSNR; carried on beyond them at the last slope). The plot shows bits a value against PSNR.
+
+Needs h5py and hdf5plugin, and matplotlib for --png: pip install hdf5plugin matplotlib
+"""
+import argparse
+import csv
+import math
+import os
+import sys
+
+COLUMNS = ["dataset", "shape", "dtype", "mode", "bound", "codec", "status", "ratio", "bits_per_value", "error_over_bound",
+           "psnr", "write_mb_s", "read_mb_s", "at_our_psnr"]
+PEERS = ("sz3", "sperr", "zfp", "blosc2")
+
+
+class BenchError(Exception):
+    """What the user can mend: said in one line."""
+
+
+def load_modules():
+    """numpy, h5py, our package and the peers; a missing one is named with its remedy."""
+    global np, h5py, h5neural, peers
+    try:
+        import numpy as np  # noqa: F811
+        import h5neural
+        import h5py
+        import hdf5plugin  # noqa: F401
+        from h5neural import _peers as peers
+    except ImportError as e:
+        raise BenchError(f"needs the Python package {e.name}; install it with: {sys.executable} -m pip install "
+                         "h5py hdf5plugin matplotlib") from e
+
+
+def read_target(target, most):
+    """(name, values) of FILE:/dataset; of a larger one the box in the middle that has `most` values or fewer."""
+    path, _, name = target.rpartition(":")
+    if not path:
+        raise BenchError(f"{target}: name a dataset as FILE:/dataset")
+    try:
+        with h5py.File(path) as f:
+            d = f[name]
+            if not isinstance(d, h5py.Dataset) or d.dtype.kind != "f" or d.dtype.itemsize not in (4, 8):
+                raise BenchError(f"{target}: not a dataset of float32 or float64")
+            box = list(d.shape)
+            while math.prod(box) > most:
+                k = box.index(max(box))
+                box[k] = (box[k] + 1) // 2
+            return target, d[tuple(slice((n - b) // 2, (n - b) // 2 + b) for n, b in zip(d.shape, box))]
+    except (OSError, KeyError) as e:
+        raise BenchError(f"{target}: {e}") from e
+
+
+def value_range(a):
+    """(low, high) of the finite values without sentinels: extremes that are frequent and far from all others."""
+    values, counts = np.unique(a[np.isfinite(a)].astype("f8"), return_counts=True)
+    if values.size == 0:
+        return 0.0, 0.0
+    first, last, left = 0, values.size - 1, int(counts.sum())
+    while first < last:
+        width = values[last] - values[first]
+        if counts[first] > 0.005 * left and values[first + 1] - values[first] > 0.1 * width:
+            left -= counts[first]
+            first += 1
+        elif counts[last] > 0.005 * left and values[last] - values[last - 1] > 0.1 * width:
+            left -= counts[last]
+            last -= 1
+        else:
+            break
+    return float(values[first]), float(values[last])
+
+
+def measure(a, codec, mode, bound, low, high, chunks, repeat):
+    """One cell as a dict; runs in a process of its own. `bound` is absolute, or an NRMSE in the mode nrmse."""
+    reverse = codec == "sperr"
+    if codec.startswith("h5neural"):
+        arguments = dict(**h5neural.Neural(**{mode: bound}, effort=int(codec.rpartition("-")[2])))
+    elif mode == "abs" or codec == "blosc2":
+        arguments = peers.options(codec, "abs", bound)
+    elif codec == "sperr":
+        return searched_sperr(a, bound, low, high, chunks, repeat)
+    else:
+        return searched(a, codec, bound, low, high, chunks, repeat)
+    return judge(a, *peers.through_hdf5(a, arguments, reverse, chunks, repeat), mode, bound, low, high)
+
+
+def searched_sperr(a, nrmse, low, high, chunks, repeat):
+    """SPERR's PSNR mode is careful and counts over its own range: the setting that just keeps the NRMSE."""
+    psnr, best = -20 * math.log10(nrmse), None
+    for _ in range(8):
+        back = peers.through_hdf5(a, peers.options("sperr", "psnr", psnr), True, chunks, 1)
+        reached = peers.rmse(a, back[0], low, high) / (high - low)
+        if reached <= nrmse and (best is None or back[1] < best[1]):
+            best = psnr, back[1]
+        if 0.99 * nrmse < reached <= nrmse:
+            break
+        psnr += 20 * math.log10(max(reached, 1e-3 * nrmse) / (0.996 * nrmse))
+    setting = best[0] if best else psnr
+    return judge(a, *peers.through_hdf5(a, peers.options("sperr", "psnr", setting), True, chunks, repeat), "nrmse", nrmse,
+                 low, high)
+
+
+def searched(a, codec, nrmse, low, high, chunks, repeat):
+    """The largest absolute bound that keeps the NRMSE, by bisection."""
+    below, above, best = nrmse * (high - low) / 8, nrmse * (high - low) * 32, None
+    for _ in range(12):
+        bound = math.sqrt(below * above)
+        back = peers.through_hdf5(a, peers.options(codec, "abs", bound), False, chunks, 1)
+        if peers.rmse(a, back[0], low, high) <= nrmse * (high - low):
+            below, best = bound, bound
+        else:
+            above = bound
+    back = peers.through_hdf5(a, peers.options(codec, "abs", best or below), False, chunks, repeat)
+    return judge(a, *back, "nrmse", nrmse, low, high)
+
+
+def judge(a, b, stored, write, read, mode, bound, low, high):
+    finite = np.isfinite(a)
+    error = np.abs(b[finite].astype("f8") - a[finite].astype("f8"))
+    error = np.where(np.isfinite(error), error, np.inf)
+    rmse = peers.rmse(a, b, low, high)
+    reached = float(error.max(initial=0)) if mode == "abs" else rmse / (high - low)
+    same = bool(np.array_equal(a[~finite], b[~finite], equal_nan=True))
+    return dict(status="ok" if same and reached <= bound else "violated", ratio=a.nbytes / stored,
+                bits_per_value=8 * stored / a.size, error_over_bound=reached / bound,
+                psnr=20 * math.log10((high - low) / rmse) if rmse > 0 else math.inf,
+                write_mb_s=a.nbytes / 1e6 / write, read_mb_s=a.nbytes / 1e6 / read)
+
+
+def at_psnr(cells, psnr):
+    """log of a codec's ratio at a PSNR, by its cells [(psnr, ratio)]; None where there are too few."""
+    points = sorted((p, math.log(r)) for p, r in cells if math.isfinite(p))
+    if len(points) < 2 or not math.isfinite(psnr):
+        return None
+    k = min(max(sum(p < psnr for p, _ in points), 1), len(points) - 1)
+    (p0, r0), (p1, r1) = points[k - 1], points[k]
+    return r0 if p1 == p0 else r0 + (psnr - p0) * (r1 - r0) / (p1 - p0)
+
+
+def add_equal_psnr(rows):
+    """at_our_psnr of the peers: the ratio of our effort 5 (or the first effort) over theirs at our PSNR."""
+    ok = [r for r in rows if r["status"] == "ok"]
+    efforts = [r["codec"] for r in rows if r["codec"].startswith("h5neural")]
+    ours = "h5neural-5" if "h5neural-5" in efforts else efforts[0] if efforts else None
+    for r in ok:
+        mine = next((o for o in ok if o["codec"] == ours and (o["dataset"], o["bound"]) == (r["dataset"], r["bound"])),
+                    None)
+        if mine is None or r["codec"].startswith("h5neural"):
+            continue
+        cells = [(c["psnr"], c["ratio"]) for c in ok if (c["dataset"], c["codec"]) == (r["dataset"], r["codec"])]
+        theirs = at_psnr(cells, mine["psnr"])
+        if theirs is not None:
+            r["at_our_psnr"] = mine["ratio"] / math.exp(theirs)
+
+
+def run(args):
+    """All rows, printed as they come."""
+    rows = []
+    mode = "nrmse" if args.nrmse else "abs"
+    for target in args.targets:
+        name, a = read_target(target, args.max_values)
+        low, high = value_range(a)
+        if not high > low:
+            raise BenchError(f"{target}: all values are equal; there is nothing to compare")
+        chunks = tuple(int(n) for n in args.chunk.split("x")) if args.chunk else a.shape
+        if len(chunks) != a.ndim:
+            raise BenchError(f"--chunk {args.chunk}: {target} has {a.ndim} axes")
+        chunks = tuple(min(c, n) for c, n in zip(chunks, a.shape))
+        print(f"{name}  {'x'.join(map(str, a.shape))} {a.dtype}, range {high - low:.6g}, chunks "
+              f"{'x'.join(map(str, chunks))}")
+        print(f"  {'bound':>9} {'codec':12} {'status':9} {'ratio':>9} {'bit/value':>9} {'err/bound':>9} {'PSNR':>7} "
+              f"{'write':>7} {'read MB/s':>9}")
+        for given in args.nrmse or args.abs or args.rel:
+            bound = given * (high - low) if mode == "abs" and not args.abs else given
+            for codec in [f"h5neural-{e}" for e in args.efforts] + args.peers:
+                if codec == "blosc2" and any(r["codec"] == codec and r["dataset"] == name for r in rows):
+                    continue  # lossless: once
+                status, result = peers.isolated(measure, a, codec, mode, bound, low, high, chunks, args.repeat,
+                                                timeout=args.timeout)
+                row = dict(dataset=name, shape="x".join(map(str, a.shape)), dtype=str(a.dtype), mode=mode, bound=given,
+                           codec=codec)
+                row.update(result if status == "ok" else dict(status=status))
+                rows.append(row)
+                print_row(row)
+    add_equal_psnr(rows)
+    return rows
+
+
+def print_row(r):
+    line = f"  {r['bound']:9g} {r['codec']:12} {r['status']:9}"
+    if "ratio" in r:
+        line += (f" {r['ratio']:9.2f} {r['bits_per_value']:9.4f} {r['error_over_bound']:9.4f} {r['psnr']:7.2f} "
+                 f"{r['write_mb_s']:7.1f} {r['read_mb_s']:9.1f}")
+    print(line, flush=True)
+
+
+def summary(rows):
+    mean = lambda v: math.exp(sum(map(math.log, v)) / len(v))  # noqa: E731
+    for codec in dict.fromkeys(r["codec"] for r in rows):
+        gains = [r["at_our_psnr"] for r in rows if r["codec"] == codec and "at_our_psnr" in r]
+        if gains:
+            print(f"at our PSNR: ours is {mean(gains):.3f} times smaller than {codec} ({len(gains)} cells)")
+    bad = [r for r in rows if r["status"] != "ok"]
+    ours = [r for r in bad if r["codec"].startswith("h5neural")]
+    print(f"{len(rows)} cells, not ok: {len(bad)} (of ours {len(ours)})")
+    return 1 if ours else 0
+
+
+def plot(rows, path):
+    try:
+        import matplotlib
+    except ImportError as e:
+        raise BenchError(f"--png needs matplotlib; install it with: {sys.executable} -m pip install matplotlib") from e
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+    datasets = list(dict.fromkeys(r["dataset"] for r in rows))
+    figure, axes = plt.subplots(1, len(datasets), figsize=(6.5 * len(datasets), 5), squeeze=False)
+    for ax, dataset in zip(axes[0], datasets):
+        for codec in dict.fromkeys(r["codec"] for r in rows):
+            cells = sorted((r["bits_per_value"], r["psnr"]) for r in rows
+                           if (r["dataset"], r["codec"], r["status"]) == (dataset, codec, "ok")
+                           and math.isfinite(r["psnr"]))
+            if cells:
+                ax.plot(*zip(*cells), marker="o", label=codec, linewidth=2 if codec.startswith("h5neural") else 1)
+        ax.set(xscale="log", xlabel="bits a value", ylabel="PSNR (dB)", title=dataset)
+        ax.grid(alpha=0.3)
+        ax.legend()
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def main(arguments=None):
+    p = argparse.ArgumentParser(prog="h5neural bench", description=__doc__,
+                                formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("targets", nargs="+", metavar="FILE:/dataset")
+    group = p.add_mutually_exclusive_group()
+    group.add_argument("--rel", nargs="+", type=float, default=[1e-2, 1e-3, 1e-4])
+    group.add_argument("--abs", nargs="+", type=float)
+    group.add_argument("--nrmse", nargs="+", type=float)
+    p.add_argument("--efforts", nargs="+", type=int, default=[0, 5, 9], choices=range(10))
+    p.add_argument("--peers", nargs="*", choices=PEERS, default=list(PEERS))
+    p.add_argument("--chunk", help="extents, as 64x64x64; default: the whole dataset")
+    p.add_argument("--max-values", type=int, default=16_000_000, help="larger datasets: a box from the middle")
+    p.add_argument("--repeat", type=int, default=3)
+    p.add_argument("--csv")
+    p.add_argument("--png")
+    p.add_argument("--timeout", type=float, default=300)
+    args = p.parse_args(arguments)
+    try:
+        load_modules()
+        rows = run(args)
+        if args.csv:
+            with open(args.csv, "w", newline="") as f:
+                w = csv.DictWriter(f, COLUMNS)
+                w.writeheader()
+                w.writerows(rows)
+        if args.png:
+            plot(rows, args.png)
+    except BenchError as e:
+        print(f"h5neural bench: {e}", file=sys.stderr)
+        return 2
+    except OSError as e:
+        print(f"h5neural bench: {e.filename or ''}: {e.strerror}", file=sys.stderr)
+        return 2
+    return summary(rows)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    sys.exit(main())
