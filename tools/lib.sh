@@ -30,7 +30,7 @@ install_packages() {
   case "$(. /etc/os-release && echo "${ID:-}-${VERSION_ID:-}")" in
     debian-12)
       wanted=(build-essential cmake ninja-build git pkg-config hdf5-tools netcdf-bin libhdf5-dev libzstd-dev libxxhash-dev
-        libcli11-dev nlohmann-json3-dev libfmt-dev libgtest-dev libbenchmark-dev
+        libhwy-dev libcli11-dev nlohmann-json3-dev libfmt-dev libgtest-dev libbenchmark-dev
         clang-14 libclang-rt-14-dev clang-format-14)
       ;;
     *)
