@@ -20,7 +20,7 @@ Ends find_ends(std::span<const T> v, std::span<const uint8_t> skip, double from,
   constexpr T kMost = std::numeric_limits<T>::infinity();
   const T least = static_cast<T>(from), most = static_cast<T>(to);
   const auto value = [&](std::size_t k, T otherwise) {
-    const bool use = (skip.empty() || skip[k] == 0) & (v[k] >= least) & (v[k] <= most);
+    const bool use = (skip.empty() || skip[k] == 0) && v[k] >= least && v[k] <= most;
     return use ? v[k] : otherwise;
   };
   T low = kMost, high = -kMost;

@@ -9,7 +9,8 @@ namespace h5neural {
 namespace {
 
 #if defined(__x86_64__)
-// What the compiler was told to use for each set (Highway's attributes), all of it.
+// What the compiler was told to use for each set (Highway's attributes). F16C has no name in every compiler;
+// no processor has AVX2 without it.
 bool has_avx2() {
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") &&
          __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("pclmul") &&
