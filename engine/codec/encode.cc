@@ -21,6 +21,7 @@
 #include "models/model.h"
 #include "payload/header.h"
 #include "specials/specials.h"
+#include "support/parallel.h"
 #include "weights/weights.h"
 
 namespace h5neural {
@@ -31,8 +32,6 @@ constexpr double kDominantShare = 0.12;
 // From this effort every schedule codes the whole chunk, below it the one that codes a part of it best.
 constexpr uint32_t kAllSchedulesFrom = 8;
 constexpr double kSlack = 1.04;  // and those that come near it
-// L2 modes hold the mean square, but no single value may stray further than this many pointwise bounds.
-constexpr double kLargestL2Error = 16;
 // From this effort models that serve any field are tried on each.
 constexpr uint32_t kGeneralModelsFrom = 7;
 
@@ -249,7 +248,7 @@ class Encoder {
 
   void offer_plain(const Setting& s, const Lattice& lattice, const WalkInput& in,
                    const std::vector<Schedule>& schedules, const std::vector<double>& target) {
-    for (const Schedule& schedule : schedules) offer_walk(s, lattice, in, schedule, target, {});
+    offer_walks(s, lattice, in, schedules, target, {});
     if (params_.effort == 0) return;
     if (parts_.reference) offer_reference(s, lattice, in, target);
     if (parts_.repeats) offer_repeats(s);
@@ -280,8 +279,7 @@ class Encoder {
       model->decode(*latents, extents, base);
       in.base = base;
       offered = true;
-      for (const Schedule& schedule : schedules)
-        offer_walk(s, lattice, in, schedule, target, {model.get(), *latents, Bytes{0}});
+      offer_walks(s, lattice, in, schedules, target, {model.get(), *latents, Bytes{0}});
     }
     return offered;
   }
@@ -302,9 +300,7 @@ class Encoder {
     in.base = field;
     std::vector<double> rest = target;
     for (size_t k = 0; k < rest.size(); ++k) rest[k] -= field[k];
-    for (const Schedule& schedule : likely_schedules(in, target, rest)) {
-      offer_walk(s, lattice, in, schedule, target, base);
-    }
+    offer_walks(s, lattice, in, likely_schedules(in, target, rest), target, base);
   }
 
   // Lattice points as they are, for fields of equal or repeating values: bins one lattice unit wide.
@@ -413,13 +409,25 @@ class Encoder {
     Bytes latents, reference{0};
   };
 
-  size_t offer_walk(const Setting& s, const Lattice& lattice, const WalkInput& in, const Schedule& schedule,
-                    const std::vector<double>& target, const Base& base) {
-    std::vector<int32_t> points;
-    ByteWriter section;
-    section.bytes(base.reference);
-    section.bytes(encode_walk(in, schedule, target, effort(), points));
-    return finish_lattice(s, lattice, points, H5N_KIND_WALK, section.take(), base);
+  // Codes the chunk under each schedule, at a time where threads are to be had.
+  void offer_walks(const Setting& s, const Lattice& lattice, const WalkInput& in,
+                   const std::vector<Schedule>& schedules, const std::vector<double>& target,
+                   const Base& base) {
+    struct Coded {
+      Bytes walk;
+      std::vector<int32_t> points;
+    };
+    std::vector<Coded> coded(schedules.size());
+    parallel(static_cast<int>(schedules.size()), [&](int k) {
+      Coded& c = coded[static_cast<size_t>(k)];
+      c.walk = encode_walk(in, schedules[static_cast<size_t>(k)], target, effort(), c.points);
+    });
+    for (const Coded& c : coded) {
+      ByteWriter section;
+      section.bytes(base.reference);
+      section.bytes(c.walk);
+      finish_lattice(s, lattice, c.points, H5N_KIND_WALK, section.take(), base);
+    }
   }
 
   // A payload of lattice points: what they decode to, the outliers that they leave, the sections.
@@ -458,7 +466,6 @@ class Encoder {
     if (bits_of(x) == bits_of(y)) return true;
     if (bound == 0 || always_special(x) || !std::isfinite(y)) return false;
     const double error = std::abs(double(x) - double(y));
-    if (rmse_limit_ >= 0) return error <= kLargestL2Error * bound;  // their bound is another one
     return params_.mode == H5N_RATIO ? error <= bound * std::abs(double(x)) && (y != 0) : error <= bound;
   }
 

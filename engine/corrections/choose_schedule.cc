@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "support/parallel.h"
+
 namespace h5neural {
 namespace {
 
@@ -55,11 +57,12 @@ std::vector<Schedule> choose_schedules(const WalkInput& in, const std::vector<Sc
   WalkEffort effort;
   effort.samples = 700;
   effort.rounds = 1;
-  std::vector<std::pair<size_t, size_t>> sizes;
-  for (size_t k = 0; k < schedules.size(); ++k) {
+  std::vector<std::pair<size_t, size_t>> sizes(schedules.size());
+  parallel(static_cast<int>(schedules.size()), [&](int t) {
+    const auto k = static_cast<size_t>(t);
     std::vector<int32_t> decoded;
-    sizes.emplace_back(encode_walk(part, cropped(schedules[k], box.n), field, effort, decoded).size(), k);
-  }
+    sizes[k] = {encode_walk(part, cropped(schedules[k], box.n), field, effort, decoded).size(), k};
+  });
   std::sort(sizes.begin(), sizes.end());
   std::vector<Schedule> chosen;
   for (const auto& [bytes, k] : sizes) {

@@ -1,6 +1,8 @@
 // walk.cc: the steps that reader and writer share; see walk.h. Integer arithmetic throughout.
 #include "corrections/walk.h"
 
+#include "support/parallel.h"
+
 namespace h5neural {
 
 LevelState root_level(const WalkInput& in, const Schedule& schedule, const Rung& rung) {
@@ -94,12 +96,41 @@ PredictorTaps predictor_taps(const LevelState& level, const CosetState& coset,
   return t;
 }
 
+namespace {
+
+// Calls row(i, out) for each row i of a coset, `out` where its results stand in `results`: by blocks of rows
+// on several threads where there are enough points to pay for them. Kernels write beyond their row, so the
+// last row of a block goes by way of a buffer, lest it spoil the first of the next.
+template <class T, class Row>
+void each_row(const Index4& count, Array<T>& results, Row&& row) {
+  constexpr int64_t kPointsOfThread = 16384;
+  const int width = count[kAxes - 1];
+  const int64_t rows = points(count) / width;
+  const auto blocks =
+      std::clamp<int64_t>(points(count) / kPointsOfThread, 1, std::min<int64_t>(threads(), rows));
+  parallel(static_cast<int>(blocks), [&](int block) {
+    const int64_t from = rows * block / blocks, to = rows * (block + 1) / blocks;
+    for (int64_t r = from; r < to; ++r) {
+      const Index4 i{static_cast<int>(r / (int64_t{count[1]} * count[2])),
+                     static_cast<int>(r / count[2] % count[1]), static_cast<int>(r % count[2]), 0};
+      T* out = results.data() + r * width;
+      if (r + 1 < to || to == rows) {
+        row(i, r * width, out);
+      } else {
+        Array<T> apart(static_cast<size_t>(width) + kOverhang);
+        row(i, r * width, apart.data());
+        std::copy_n(apart.data(), width, out);
+      }
+    }
+  });
+}
+
+}  // namespace
+
 void predict(const LevelState& level, const PredictorTaps& taps, CosetState& coset) {
   const Kernels& k = kernels();
-  int32_t* out = coset.prediction.data();
-  for_rows(coset.count, [&](const Index4& i) {
+  each_row(coset.count, coset.prediction, [&](const Index4& i, int64_t, int32_t* out) {
     k.predict(taps, level.layout.at(i), coset.count[kAxes - 1], out);
-    out += coset.count[kAxes - 1];
   });
 }
 
@@ -125,11 +156,8 @@ ContextTaps context_taps(const WalkInput& in, const LevelState& level, const Cos
 
 void choose_contexts(const LevelState& level, const ContextTaps& taps, CosetState& coset) {
   const Kernels& k = kernels();
-  int64_t done = 0;
-  for_rows(coset.count, [&](const Index4& i) {
-    k.contexts(taps, coset.prediction.data() + done, level.layout.at(i), coset.count[kAxes - 1],
-               coset.context.data() + done);
-    done += coset.count[kAxes - 1];
+  each_row(coset.count, coset.context, [&](const Index4& i, int64_t first, uint8_t* out) {
+    k.contexts(taps, coset.prediction.data() + first, level.layout.at(i), coset.count[kAxes - 1], out);
   });
 }
 

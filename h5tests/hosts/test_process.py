@@ -3,6 +3,7 @@ import concurrent.futures
 import os
 import shutil
 import subprocess
+import sys
 
 import h5py
 import pytest
@@ -227,3 +228,43 @@ for _ in range(4):
     threading.Thread(target=forever, daemon=True).start()
 time.sleep(0.3)
 """, stored, timeout=120)
+
+
+CHUNK_BY_THREADS = """
+import hashlib, os, sys
+import numpy as np
+sys.path.insert(0, sys.argv[1])
+import fields, plugin
+values = fields.wave((40, 60, 70))
+payload = plugin.encode(values, fields.ieee(fields.ABS, 1e-3))
+child = os.fork()  # threads live for one call: a fork between two is harmless
+back = plugin.call(payload, (), plugin.REVERSE)
+print(hashlib.sha256(payload).hexdigest(), hashlib.sha256(back).hexdigest(), flush=True)
+if child:
+    os._exit(os.waitpid(child, 0)[1] != 0)
+"""
+
+
+def test_threads_change_no_byte():
+    """H5NEURAL_THREADS is about time only; and a process may fork between two chunks."""
+    said = set()
+    for threads in ("1", "3", "4", "nonsense"):
+        r = subprocess.run([sys.executable, "-c", CHUNK_BY_THREADS, os.path.dirname(os.path.abspath(__file__))],
+                           env=dict(os.environ, H5NEURAL_THREADS=threads), capture_output=True, text=True, timeout=120)
+        assert r.returncode == 0, r.stderr
+        lines = r.stdout.split("\n")[:2]
+        assert lines[0] == lines[1]  # parent and child
+        said.add(lines[0])
+    assert len(said) == 1
+
+
+@pytest.mark.parametrize("backend", ["scalar", "avx2", "avx512", "no such set"])
+def test_backends_change_no_byte(backend):
+    """H5NEURAL_BACKEND holds the vectors back; payloads written under each decode to the same bytes under all."""
+    said = []
+    for name in (backend, ""):
+        r = subprocess.run([sys.executable, "-c", CHUNK_BY_THREADS, os.path.dirname(os.path.abspath(__file__))],
+                           env=dict(os.environ, H5NEURAL_BACKEND=name), capture_output=True, text=True, timeout=120)
+        assert r.returncode == 0, r.stderr
+        said.append(r.stdout.split("\n")[0].split()[1])
+    assert said[0] == said[1]

@@ -107,7 +107,7 @@ INSTANTIATE_TEST_SUITE_P(Kernels, EverySet,
                          [](const auto& set) {
                            return std::string(set.param == SimdTarget::kNeon   ? "neon"
                                               : set.param == SimdTarget::kAvx2 ? "avx2"
-                                                                                : "avx512");
+                                                                               : "avx512");
                          });
 
 TEST(Kernels, ScalarIsTheTruth) { EXPECT_TRUE(passes_known_answer(scalar_kernels())); }
