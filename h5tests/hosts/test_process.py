@@ -239,7 +239,7 @@ values = fields.wave((40, 60, 70))
 payload = plugin.encode(values, fields.ieee(fields.ABS, 1e-3))
 child = os.fork()  # threads live for one call: a fork between two is harmless
 back = plugin.call(payload, (), plugin.REVERSE)
-print(hashlib.sha256(payload).hexdigest(), hashlib.sha256(back).hexdigest(), flush=True)
+os.write(1, f"{hashlib.sha256(payload).hexdigest()} {hashlib.sha256(back).hexdigest()}\\n".encode())  # at once
 if child:
     os._exit(os.waitpid(child, 0)[1] != 0)
 """
