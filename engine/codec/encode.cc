@@ -31,7 +31,6 @@ namespace {
 constexpr double kDominantShare = 0.12;
 // From this effort every schedule codes the whole chunk, below it the one that codes a part of it best.
 constexpr uint32_t kAllSchedulesFrom = 8;
-constexpr double kSlack = 1.04;  // and those that come near it
 // From this effort models that serve any field are tried on each.
 constexpr uint32_t kGeneralModelsFrom = 7;
 
@@ -234,7 +233,9 @@ class Encoder {
     }
     if (params_.effort >= kAllSchedulesFrom) return all;
     const double share = params_.effort < 3 ? 1.0 / 16 : 1.0 / 6;
-    return choose_schedules(in, all, target, share, params_.effort < 5 ? 1 : kSlack);
+    // From effort 5 those that come near it as well.
+    const double slack = params_.effort < 5 ? 1 : params_.effort < 6 ? 1.04 : 1.1;
+    return choose_schedules(in, all, target, share, slack);
   }
 
   WalkEffort effort() const {

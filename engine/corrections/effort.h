@@ -17,11 +17,13 @@ struct WalkEffort {
 
 // Of an effort from 0 (fastest) to 9.
 inline WalkEffort walk_effort(unsigned effort) {
+  constexpr int kSamples[] = {700, 700, 2000, 3000, 5000, 8000, 8000, 12000, 12000, 20000};
   WalkEffort w;
-  w.samples = effort < 3 ? 700 : effort < 7 ? 8000 : 6000;
+  w.samples = kSamples[effort < 9 ? effort : 9];
   w.pool = 5 * w.samples;
   w.fitted = effort >= 3;
   w.every_kriging = effort >= 4;
+  w.rounds = effort < 9 ? 2 : 3;
   if (effort == 0) w.spare = 0.03;
   return w;
 }
