@@ -11,4 +11,4 @@ _module = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(_module)
 
 isolated, options, rmse = _module.isolated, _module.options, _module.rmse
-run, through_hdf5 = _module.run, _module.through_hdf5
+run, through_hdf5, value_range = _module.run, _module.through_hdf5, _module.value_range

@@ -12,6 +12,32 @@ import h5py
 import numpy as np
 
 
+# A sentinel (a missing value written as a number) is an extreme value that is frequent and far from all others.
+SENTINEL_SHARE = 0.005  # of the values left
+SENTINEL_GAP = 0.1  # of the range left
+
+
+def value_range(a):
+    """(low, high) of the finite values of `a` without sentinels, as float64; (0, 0) where none is finite."""
+    values, counts = np.unique(a[np.isfinite(a)].astype("f8"), return_counts=True)
+    if values.size == 0:
+        return 0.0, 0.0
+    first, last, left = 0, values.size - 1, int(counts.sum())
+    while first < last:
+        width = values[last] - values[first]
+        if (counts[first] > SENTINEL_SHARE * left
+                and values[first + 1] - values[first] > SENTINEL_GAP * width):
+            left -= counts[first]
+            first += 1
+        elif (counts[last] > SENTINEL_SHARE * left
+              and values[last] - values[last - 1] > SENTINEL_GAP * width):
+            left -= counts[last]
+            last -= 1
+        else:
+            break
+    return float(values[first]), float(values[last])
+
+
 def options(codec, mode, bound):
     """h5py arguments of a filter: `mode` abs (an absolute bound) or psnr (dB, SPERR only)."""
     import hdf5plugin as hp

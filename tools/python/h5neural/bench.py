@@ -64,25 +64,6 @@ def read_target(target, most):
         raise BenchError(f"{target}: {e}") from e
 
 
-def value_range(a):
-    """(low, high) of the finite values without sentinels: extremes that are frequent and far from all others."""
-    values, counts = np.unique(a[np.isfinite(a)].astype("f8"), return_counts=True)
-    if values.size == 0:
-        return 0.0, 0.0
-    first, last, left = 0, values.size - 1, int(counts.sum())
-    while first < last:
-        width = values[last] - values[first]
-        if counts[first] > 0.005 * left and values[first + 1] - values[first] > 0.1 * width:
-            left -= counts[first]
-            first += 1
-        elif counts[last] > 0.005 * left and values[last] - values[last - 1] > 0.1 * width:
-            left -= counts[last]
-            last -= 1
-        else:
-            break
-    return float(values[first]), float(values[last])
-
-
 def measure(a, codec, mode, bound, low, high, chunks, repeat):
     """One cell as a dict; runs in a process of its own. `bound` is absolute, or an NRMSE in the mode nrmse."""
     reverse = codec == "sperr"
@@ -172,7 +153,7 @@ def run(args):
     mode = "nrmse" if args.nrmse else "abs"
     for target in args.targets:
         name, a = read_target(target, args.max_values)
-        low, high = value_range(a)
+        low, high = peers.value_range(a)
         if not high > low:
             raise BenchError(f"{target}: all values are equal; there is nothing to compare")
         chunks = tuple(int(n) for n in args.chunk.split("x")) if args.chunk else a.shape
