@@ -9,6 +9,7 @@
 #include "corrections/repeats.h"
 #include "corrections/walk.h"
 #include "specials/specials.h"
+#include "transform/transform.h"
 #include "weights/weights.h"
 
 namespace h5neural {
@@ -56,6 +57,17 @@ std::vector<int32_t> walked_points(const Payload& p, const Lattice& lattice, con
   return points;
 }
 
+std::vector<int32_t> transformed_points(const Payload& p, const Lattice& lattice, const Specials& specials,
+                                        ByteReader& r) {
+  WalkInput in;
+  in.n = fold(p.extents);
+  in.step_bits = lattice.step_bits;
+  in.skip = specials.classes;
+  std::vector<int32_t> points(p.extents.count());
+  decode_transform(in, r.take(r.left()), points);
+  return points;
+}
+
 template <class T>
 void decode_lattice(const Payload& p, const Specials& specials, std::span<uint8_t> out) {
   ByteReader r(p.corrections);
@@ -63,6 +75,8 @@ void decode_lattice(const Payload& p, const Specials& specials, std::span<uint8_
   std::vector<int32_t> points;
   if (p.kind == H5N_KIND_WALK) {
     points = walked_points(p, lattice, specials, r);
+  } else if (p.kind == H5N_KIND_TRANSFORM) {
+    points = transformed_points(p, lattice, specials, r);
   } else {
     points.resize(p.extents.count());
     decode_repeats(r.take(r.left()), p.extents, points);

@@ -22,6 +22,8 @@
 #include "payload/header.h"
 #include "specials/specials.h"
 #include "support/parallel.h"
+#include "transform/plans.h"
+#include "transform/transform.h"
 #include "weights/weights.h"
 
 namespace h5neural {
@@ -33,6 +35,10 @@ constexpr double kDominantShare = 0.12;
 constexpr uint32_t kAllSchedulesFrom = 8;
 // From this effort models that serve any field are tried on each.
 constexpr uint32_t kGeneralModelsFrom = 7;
+// Under a pointwise bound a step of the transform in bins, and what a bit is worth in squared steps: measured
+// best on the average of all fields (docs/notes/transform.md).
+constexpr double kHopeless = 1.2;  // a search ends at this many times the size of the best
+constexpr double kPointwiseStep = 1.6, kPointwiseLambda = 0.08, kL2Step = 2, kL2Lambda = 0.11;
 
 template <class T>
 class Encoder {
@@ -187,14 +193,19 @@ class Encoder {
 
   void encode_with(const Setting& s) {
     encode_setting(s);
-    if (params_.mode == H5N_LOSSLESS) return;
-    if (const auto bits = parts_.masks ? dominant(s.specials) : std::nullopt) {
-      std::map<uint64_t, bool> special = special_;
-      special[*bits] = true;
-      Setting masked = s;
-      masked.specials = classify(special);
-      if (find_range(masked)) encode_setting(masked);
-    }
+    if (const auto m = masked(s)) encode_setting(*m);
+  }
+
+  // The same with the value that fills much of the chunk as a class of its own, where there is one.
+  std::optional<Setting> masked(const Setting& s) const {
+    if (params_.mode == H5N_LOSSLESS || !parts_.masks) return {};
+    const auto bits = dominant(s.specials);
+    if (!bits) return {};
+    std::map<uint64_t, bool> special = special_;
+    special[*bits] = true;
+    Setting m = s;
+    m.specials = classify(special);
+    return find_range(m) ? std::optional(std::move(m)) : std::nullopt;
   }
 
   void encode_setting(const Setting& s) {
@@ -253,6 +264,30 @@ class Encoder {
     if (params_.effort == 0) return;
     if (parts_.reference) offer_reference(s, lattice, in, target);
     if (parts_.repeats) offer_repeats(s);
+    if (parts_.transform && rmse_limit_ < 0) offer_transform(s, lattice, in, schedules, target);
+  }
+
+  // A wavelet beside the walk, under a pointwise bound.
+  void offer_transform(const Setting& s, const Lattice& lattice, const WalkInput& in,
+                       const std::vector<Schedule>& schedules, const std::vector<double>& target) {
+    if (params_.mode == H5N_LOSSLESS || lattice.step_bits == 0) return;
+    TransformChoice choice;
+    choice.pointwise = true;
+    choice.step = std::ldexp(kPointwiseStep, lattice.step_bits);
+    choice.lambda = kPointwiseLambda;
+    choice.spare = effort().spare;
+    const std::vector<double> field = smooth_over(in.n, target, in.skip);
+    for (const WaveletPlan& plan : choose_plans(in, schedules, field, choice, plan_effort())) {
+      std::vector<int32_t> points;
+      const Bytes section = encode_transform(in, analyse(plan, field), choice, target, points);
+      finish_lattice(s, lattice, points, H5N_KIND_TRANSFORM, section, {});
+    }
+  }
+
+  PlanEffort plan_effort() const {
+    if (params_.effort < 3) return {1.0 / 8, 1, 1};
+    if (params_.effort < 7) return {1.0 / 4, 4, 1};
+    return params_.effort < 9 ? PlanEffort{1.0 / 2, 6, 1} : PlanEffort{1.0, 6, 2};
   }
 
   // Tries every schedule, so that the automatic choice is never larger than the same model by name. Returns
@@ -523,8 +558,6 @@ class Encoder {
   // ---- L2 modes
   // -----------------------------------------------------------------------------------------------
 
-  // Coarse levels are predicted from by many: with the mean square to keep, their bins are better narrower
-  // than those of the finest level, the more the coarser (a pointwise bound leaves no such choice).
   void search_l2() {
     auto s = lossy_setting();
     if (!s || range_ == 0) return;
@@ -534,12 +567,72 @@ class Encoder {
             : static_cast<size_t>(std::count(s->specials.classes.begin(), s->specials.classes.end(), 0));
     const double nrmse = params_.mode == H5N_NRMSE ? params_.bound : std::pow(10.0, -params_.bound / 20);
     rmse_limit_ = nrmse * range_;
-    double bound = rmse_limit_ * std::sqrt(3.0);
+    s->bound = s->abs_bound = rmse_limit_ * std::sqrt(3.0);
+    if (parts_.transform) {
+      search_transform(*s);
+      if (const auto m = masked(*s)) search_transform(*m);
+      if (params_.effort < 3 && !best_.empty()) return;
+    }
+    search_walks(*s);
+  }
+
+  // The step of a transform whose RMSE just keeps the L2 bound.
+  void search_transform(const Setting& s) {
+    Lattice lattice;
+    if (s.low == s.high || !choose_lattice(s, lattice)) return;
+    WalkInput in;
+    in.n = fold(extents_);
+    in.step_bits = lattice.step_bits;
+    in.skip = s.specials.classes;
+    const std::vector<double> target = targets(s, lattice);
+    const std::vector<double> field = smooth_over(in.n, target, in.skip);
+    const std::vector<Schedule> schedules = propose_schedules(in.n, target, {in.skip.begin(), in.skip.end()});
+    TransformChoice choice;
+    choice.lambda = kL2Lambda;
+    choice.spare = effort().spare;
+    choice.step = std::ldexp(kL2Step, lattice.step_bits);
+    for (const WaveletPlan& plan : choose_plans(in, schedules, field, choice, plan_effort())) {
+      search_step(s, lattice, in, analyse(plan, field), target, choice);
+    }
+  }
+
+  void search_step(const Setting& s, const Lattice& lattice, const WalkInput& in, const Analysis& analysis,
+                   const std::vector<double>& target, TransformChoice& choice) {
+    constexpr int kRounds = 6;
+    for (int round = 0; round < kRounds; ++round) {
+      std::vector<int32_t> points;
+      const Bytes section = encode_transform(in, analysis, choice, target, points);
+      // The largest error stands in the header as the pointwise bound.
+      Setting found = s;
+      found.bound = found.abs_bound = largest_error(s, lattice, points);
+      round_size_ = std::numeric_limits<size_t>::max();
+      round_rmse_ = 0;
+      finish_lattice(found, lattice, points, H5N_KIND_TRANSFORM, section, {});
+      if (round_rmse_ <= 0) return;
+      const double factor = rmse_limit_ / round_rmse_;
+      if (factor >= 1 && factor < 1.004) return;
+      choice.step *= std::clamp(factor * 0.9985, 0.25, 4.0);
+    }
+  }
+
+  double largest_error(const Setting& s, const Lattice& lattice, const std::vector<int32_t>& points) const {
+    double largest = 0;
+    for (size_t k = 0; k < values_.size(); ++k) {
+      if (!s.specials.classes.empty() && s.specials.classes[k] != 0) continue;
+      const double e = std::abs(double(values_[k]) - double(lattice.value<T>(points[k])));
+      largest = std::max(largest, e);
+    }
+    return largest;
+  }
+
+  // Coarse levels are predicted from by many: with the mean square to keep, their bins are better narrower
+  // than those of the finest level, the more the coarser (a pointwise bound leaves no such choice).
+  void search_walks(Setting& s) {
+    double bound = s.bound;
     for (const unsigned finer : {2u, 1u, 3u}) {  // quarter octaves a level
-      if (finer == 1 && params_.effort < 5) break;
-      if (finer == 3 && params_.effort < 8) break;
+      if (finer != 2 && params_.effort < 7) break;
       finer_ = parts_.narrowing ? finer : 0;
-      bound = search_bound(*s, bound);
+      bound = search_bound(s, bound);
     }
   }
 
@@ -554,6 +647,8 @@ class Encoder {
       if (round_rmse_ <= 0) return bound;
       const double factor = rmse_limit_ / round_rmse_;
       if (factor >= 1 && factor < 1.01) return bound;
+      // Too far behind what there is already.
+      if (factor < 1.25 && double(round_size_) > kHopeless * double(bar())) return bound;
       bound *= std::clamp(factor * 0.998, 0.5, 4.0);
     }
     return bound;

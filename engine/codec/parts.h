@@ -14,6 +14,7 @@ struct EncoderParts {
   bool reference = true;  // the mean along an axis
   bool repeats = true;    // lattice points by zstd
   bool masks = true;      // a value that fills much of the chunk as a class of its own
+  bool transform = true;  // wavelets
   bool narrowing = true;  // narrower bins at coarse levels, L2 modes
   bool models = true;     // networks
 };

@@ -54,6 +54,12 @@ class ResidualDecoder {
   explicit ResidualDecoder(ByteSpan in) : rans_(in) {}
   // Throws fail_corrupt where the section ends early or a residual is out of range.
   void batch(std::span<const uint8_t> context, const ContextTables& tables, std::span<int32_t> q);
+  // The same one by one, where contexts depend on the residuals before: what was coded as one batch.
+  void begin_series() { rans_.begin_series(); }
+  int32_t next(const ResidualTable& t, const uint32_t* slots) {  // `slots`: of its table
+    const uint8_t symbol = rans_.next(slots);
+    return symbol == kEscape || t.low_bits > 0 ? complete(symbol, t) : value_of(symbol);
+  }
   void finish() const { rans_.finish(); }
 
  private:

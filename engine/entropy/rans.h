@@ -109,13 +109,27 @@ class RansDecoder {
   explicit RansDecoder(ByteSpan in);
   // The symbols of a batch; `table` as for DecodeGroups, over all_slots().
   void batch(std::span<const uint8_t> context, const uint32_t* table, std::span<uint8_t> symbols);
+  // The same symbol by symbol, where contexts depend on the symbols before: begin_series() begins a batch,
+  // next() reads its next symbol. `slots`: of its table.
+  void begin_series() { at_ = 0; }
+  uint8_t next(const uint32_t* slots) {
+    uint32_t& state = lanes_.state[at_++ & (static_cast<size_t>(lane_count_) - 1)];
+    return static_cast<uint8_t>(decode_symbol(state, slots, [this] { return word(); }) >> 24);
+  }
   RawBitReader& raw() { return raw_; }
   // Throws unless both streams were read to their very end and every state came back to where the encoder
   // began.
   void finish() const;
 
  private:
+  uint32_t word() {
+    if (lanes_.next == lanes_.end) fail_corrupt("the corrections end early");
+    const uint32_t w = lanes_.next[0] | uint32_t{lanes_.next[1]} << 8;
+    lanes_.next += 2;
+    return w;
+  }
   int lane_count_ = 1;
+  size_t at_ = 0;  // of a series
   RansLanes lanes_;
   RawBitReader raw_{{}};
 };

@@ -80,7 +80,7 @@ Payload parse_payload(ByteSpan bytes) {
   p.type = flags & 15u;
   p.big_endian = flags & kBigEndian;
   p.extents.rank = r.get<uint8_t>();
-  if (p.kind > H5N_KIND_REPEATS || p.mode > H5N_NRMSE || (p.type != H5N_FLOAT32 && p.type != H5N_FLOAT64) ||
+  if (p.kind > H5N_KIND_TRANSFORM || p.mode > H5N_NRMSE || (p.type != H5N_FLOAT32 && p.type != H5N_FLOAT64) ||
       p.extents.rank < 1 || p.extents.rank > H5N_MAX_RANK || (flags & 0x80) ||
       bool(flags & kHasAbsBound) != stores_abs_bound(p.mode)) {
     fail_corrupt("a field of its header is out of range");

@@ -79,7 +79,8 @@ enum {
   H5N_KIND_LOSSLESS = 1, /* the chunk's bytes, by zstd */
   H5N_KIND_WALK = 2,     /* lattice points, predicted coarse to fine, by rANS */
   H5N_KIND_CONSTANT = 3, /* one value */
-  H5N_KIND_REPEATS = 4   /* lattice points, differenced, by zstd */
+  H5N_KIND_REPEATS = 4,  /* lattice points, differenced, by zstd */
+  H5N_KIND_TRANSFORM = 5 /* wavelet coefficients, by rANS, and corrections of what they leave */
 };
 
 /* What a payload says of itself, without decoding it. */

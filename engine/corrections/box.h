@@ -1,0 +1,39 @@
+// box.h: a box in the middle of a chunk, on which the writer tries what it does not want to try on the whole.
+#pragma once
+#include <algorithm>
+#include <span>
+#include <vector>
+
+#include "corrections/grid.h"
+
+namespace h5neural {
+
+struct Box {
+  static constexpr int kLeastExtent = 12;  // axes are not cut below it
+  Index4 n, first{};
+
+  // Of at most `most` points, where the axes are long enough for that.
+  Box(const Index4& whole, double most) : n(whole) {
+    while (double(points(n)) > most) {
+      const auto longest = std::max_element(n.begin(), n.end());
+      if (*longest < 2 * kLeastExtent) break;
+      *longest = (*longest + 1) / 2;
+    }
+    for (int a = 0; a < kAxes; ++a) first[a] = (whole[a] - n[a]) / 2;
+  }
+
+  template <class T>
+  std::vector<T> cut(std::span<const T> full, const Index4& whole) const {
+    std::vector<T> part;
+    if (full.empty()) return part;
+    part.reserve(points(n));
+    for_rows(n, [&](const Index4& i) {
+      int64_t at = 0;
+      for (int a = 0; a < kAxes; ++a) at = at * whole[a] + first[a] + i[a];
+      part.insert(part.end(), full.begin() + at, full.begin() + at + n[kAxes - 1]);
+    });
+    return part;
+  }
+};
+
+}  // namespace h5neural

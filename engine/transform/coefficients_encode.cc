@@ -1,0 +1,293 @@
+// coefficients_encode.cc: the writer of coefficients.h: rounds, fits weights and tables to what came out,
+// rounds again by rate and distortion, and codes.
+#include <cmath>
+
+#include "corrections/fit.h"
+#include "transform/contexts.h"
+
+namespace h5neural {
+namespace {
+
+// Index of the nearest weight.
+uint8_t index_of(double w) {
+  if (!(w > 0)) return 0;
+  const double index = 17 + 2 * std::log2(w);
+  return index < 0.5 ? 0 : static_cast<uint8_t>(std::clamp<long>(std::lround(index), 1, kWeightIndices - 1));
+}
+
+// Weighted least squares for the scale of a Laplacian: the weights that make the expected magnitude m fit
+// |q|, each point counting 1 / m^2 (iteratively reweighted), none negative.
+class WeightFit {
+ public:
+  void add(const std::array<float, kCoefficientFeatures>& x, float y) {
+    x_.push_back(x);
+    y_.push_back(y);
+  }
+  CoefficientWeights solve(const CoefficientWeights& start) const {
+    std::array<double, kCoefficientFeatures> w{};
+    for (int i = 0; i < kCoefficientFeatures; ++i) w[i] = weight_of(start[i]) / 256.0;
+    if (y_.size() < 200) return start;
+    for (int round = 0; round < 4; ++round) improve(w);
+    CoefficientWeights out;
+    for (int i = 0; i < kCoefficientFeatures; ++i) out[i] = index_of(w[i]);
+    return out;
+  }
+
+ private:
+  void improve(std::array<double, kCoefficientFeatures>& w) const {
+    double a[kCoefficientFeatures][kCoefficientFeatures] = {}, b[kCoefficientFeatures] = {};
+    for (size_t s = 0; s < y_.size(); ++s) {
+      double m = 0.02;
+      for (int i = 0; i < kCoefficientFeatures; ++i) m += w[i] * x_[s][i];
+      const double share = 1 / (m * m);
+      for (int i = 0; i < kCoefficientFeatures; ++i) {
+        b[i] += share * x_[s][i] * y_[s];
+        for (int j = 0; j < kCoefficientFeatures; ++j) a[i][j] += share * x_[s][i] * x_[s][j];
+      }
+    }
+    for (int sweep = 0; sweep < 50; ++sweep) {  // coordinate descent
+      for (int i = 0; i < kCoefficientFeatures; ++i) {
+        if (a[i][i] <= 0) continue;
+        double r = b[i];
+        for (int j = 0; j < kCoefficientFeatures; ++j) r -= j == i ? 0 : a[i][j] * w[j];
+        w[i] = std::max(0.0, r / a[i][i]);
+      }
+    }
+  }
+  std::vector<std::array<float, kCoefficientFeatures>> x_;
+  std::vector<float> y_;
+};
+
+class CoefficientEncoder {
+ public:
+  CoefficientEncoder(BitEncoder& side, ResidualEncoder& residuals, const Bands<float>& real, double lambda,
+                     Coefficients& c)
+      : side_(side), residuals_(residuals), real_(real), lambda_(lambda), c_(c) {
+    size_t levels = 0;
+    for (const WaveletPart& p : c.parts) levels = std::max(levels, p.masks.size() + 1);
+    weights_.assign(levels, kFirstWeights);
+  }
+
+  void run() {
+    round_all();
+    fit_weights();
+    if (lambda_ > 0) {
+      collect();
+      choose_tables();
+      refine();
+    }
+    collect();
+    choose_tables();
+    write();
+  }
+
+ private:
+  static int32_t rounded(float x, float dead) {
+    const float m = std::floor(std::min(std::abs(x), 536870912.0f) + 0.5f - dead);
+    return m < 1 ? 0 : static_cast<int32_t>(x < 0 ? -m : m);
+  }
+
+  void round_all() {
+    for (size_t p = 0; p < c_.of.size(); ++p) {
+      for (size_t l = 0; l < c_.of[p].size(); ++l) {
+        const float dead = p == 0 && l + 1 == c_.of[p].size() ? 0.0f : 0.15f;
+        for (size_t b = 0; b < c_.of[p][l].size(); ++b) {
+          const auto& from = real_.of[p][l][b];
+          auto& to = c_.of[p][l][b];
+          for (size_t k = 0; k < to.size(); ++k) to[k] = rounded(from[k], dead);
+        }
+      }
+    }
+  }
+
+  void fill(const std::vector<int32_t>& q, Magnitudes& own) const {
+    const Index4& n = own.count();
+    const int32_t* at = q.data();
+    for_rows(n, [&](const Index4& i) {
+      uint16_t* const row = own.row(i);
+      for (int k = 0; k < n[3]; ++k) row[k] = magnitude_of(at[k]);
+      at += n[3];
+    });
+  }
+
+  // Weights of each level from a sample of its points.
+  void fit_weights() {
+    std::vector<WeightFit> fits(weights_.size());
+    RowFeatures f;
+    for_bands(c_.parts, [&](size_t p, size_t l, uint8_t axes, const Family& family, Magnitudes& own) {
+      fill(c_.of[p][l][axes], own);
+      const Index4& n = own.count();
+      const int64_t every = std::max<int64_t>(1, points(n) / 4000);
+      int64_t left = 0;
+      for_rows(n, [&](const Index4& i) {
+        if (left >= n[3]) {
+          left -= n[3];
+          return;
+        }
+        row_features(family, i, f);
+        const uint16_t* const row = own.row(i);
+        int64_t k = left;
+        for (; k < n[3]; k += every) {
+          std::array<float, kCoefficientFeatures> x{};
+          float any = 0;
+          for (int j = 0; j < kCoefficientFeatures; ++j) {
+            x[j] = static_cast<float>(f.sum[j][k]);
+            if (j == 0) x[j] += row[k - 1];
+            if (j == 1) x[j] += row[k - 2];
+            any += x[j];
+          }
+          if (any > 0) fits[l].add(x, row[k]);
+        }
+        left = k - n[3];
+      });
+    });
+    CoefficientWeights last = kFirstWeights;
+    for (size_t l = weights_.size(); l-- > 0;) last = weights_[l] = fits[l].solve(last);
+  }
+
+  // Calls point(value, context) for every coefficient in coding order; what it returns becomes the
+  // coefficient.
+  template <class Point>
+  void for_points(Point&& point) {
+    RowFeatures f;
+    std::vector<uint32_t> expected;
+    for_bands(c_.parts, [&](size_t p, size_t l, uint8_t axes, const Family& family, Magnitudes& own) {
+      std::vector<int32_t>& q = c_.of[p][l][axes];
+      const std::vector<float>& real = real_.of[p][l][axes];
+      const Index4& n = own.count();
+      const uint32_t w0 = weight_of(weights_[l][0]), w1 = weight_of(weights_[l][1]);
+      size_t at = 0;
+      for_rows(n, [&](const Index4& i) {
+        row_features(family, i, f);
+        expect(f, weights_[l], expected);
+        uint16_t* const row = own.row(i);
+        for (int k = 0; k < n[3]; ++k, ++at) {
+          q[at] = point(q[at], real[at], context_of(expected[k] + w0 * row[k - 1] + w1 * row[k - 2]));
+          row[k] = magnitude_of(q[at]);
+        }
+      });
+    });
+  }
+
+  // Contexts of all points, and the residuals of each context.
+  void collect() {
+    for (auto& m : members_) m.clear();
+    contexts_.clear();
+    values_.clear();
+    quiet_.clear();
+    for_points([&](int32_t q, float, uint8_t x) {
+      if (x == kQuiet) {
+        quiet_.push_back(q);
+      } else {
+        contexts_.push_back(x);
+        values_.push_back(q);
+        members_[x].push_back(q);
+      }
+      return q;
+    });
+  }
+
+  void choose_tables() {
+    top_ = kContexts;
+    while (top_ > 0 && members_[top_ - 1].empty()) --top_;
+    SideModels models;
+    BitEncoder nowhere;
+    for (int x = 0; x < top_; ++x) {
+      choice_[x] = models.implied(coefficient_scale(x));
+      if (members_[x].size() > 0) choice_[x] = fit_table(members_[x], choice_[x]);
+      models.table(nowhere, coefficient_scale(x), choice_[x]);
+      tables_[x] = residual_table(choice_[x]);
+    }
+  }
+
+  // The magnitude that is cheapest, everything counted.
+  void refine() {
+    size_t quiet_nonzero = 0;
+    for (const int32_t q : quiet_) quiet_nonzero += q != 0;
+    const double rare = std::log2((double(quiet_.size()) + 2) / (double(quiet_nonzero) + 1)) + 2.5;
+    for_points([&](int32_t, float real, uint8_t x) {
+      const float most = std::abs(real);
+      int32_t m = rounded(most, 0);
+      if (m == 0) return 0;
+      const auto cost = [&](int32_t v) {
+        const double bits = x == kQuiet                   ? (v == 0 ? 0.0 : rare + 2 * std::log2(double(v)))
+                            : tables_[x].table == nullptr ? 0.0
+                                                          : residual_bits(tables_[x], v);
+        return double(most - float(v)) * (most - float(v)) + lambda_ * bits;
+      };
+      double best = cost(m);
+      int32_t q = m;
+      for (const int32_t v : {m - 1, 0}) {
+        if (v < 0 || v == m) continue;
+        if (m > 2 && v == 0) continue;
+        const double c = cost(v);
+        if (c < best) {
+          best = c;
+          q = v;
+        }
+      }
+      return real < 0 ? -q : q;
+    });
+  }
+
+  static double residual_bits(const ResidualTable& t, int32_t q) {
+    const int32_t half = t.low_bits > 0 ? 1 << (t.low_bits - 1) : 0;
+    const int32_t v = (q + half) >> t.low_bits;
+    const Table& table = *t.table;
+    if (std::abs(v) > table.limit) {
+      return table.cost[table.symbols - 1] / 256.0 +
+             tail_bits(static_cast<uint32_t>(std::abs(v) - table.limit - 1)) + t.low_bits;
+    }
+    return table.cost[symbol_of(v)] / 256.0 + t.low_bits;
+  }
+
+  void write() {
+    CoefficientWeights above = kFirstWeights;
+    for (size_t l = weights_.size(); l-- > 0;) {
+      for (int i = 0; i < kCoefficientFeatures; ++i) models_.weight.encode(side_, weights_[l][i] - above[i]);
+      above = weights_[l];
+    }
+    side_.raw(static_cast<uint32_t>(top_), kTopBits);
+    for (int x = 0; x < top_; ++x) models_.tables.table(side_, coefficient_scale(x), choice_[x]);
+    int32_t last = 0;
+    for (const int32_t v : c_.of[0].back()[0]) {
+      models_.root.encode(side_, v - last);
+      last = v;
+    }
+    int32_t run = 0;
+    for (const int32_t q : quiet_) {
+      if (q == 0) {
+        ++run;
+        continue;
+      }
+      models_.run.encode(side_, run);
+      models_.first.encode(side_, q > 0 ? q - 1 : q);
+      run = 0;
+    }
+    if (run > 0) models_.run.encode(side_, run);
+    residuals_.batch(values_, contexts_, tables_);
+  }
+
+  BitEncoder& side_;
+  ResidualEncoder& residuals_;
+  const Bands<float>& real_;
+  double lambda_;
+  Coefficients& c_;
+  CoefficientModels models_;
+  std::vector<CoefficientWeights> weights_;
+  std::vector<uint8_t> contexts_;
+  std::vector<int32_t> values_, quiet_;
+  std::array<std::vector<int32_t>, kContexts> members_;
+  int top_ = 0;
+  std::array<TableChoice, kContexts> choice_{};
+  ContextTables tables_{};
+};
+
+}  // namespace
+
+void encode_coefficients(BitEncoder& side, ResidualEncoder& residuals, const Bands<float>& real,
+                         double lambda, Coefficients& quantised) {
+  CoefficientEncoder(side, residuals, real, lambda, quantised).run();
+}
+
+}  // namespace h5neural

@@ -1,0 +1,114 @@
+// outliers.cc: see outliers.h.
+#include "transform/outliers.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+
+#include "corrections/fit.h"
+
+namespace h5neural {
+namespace {
+
+// Octaves of the roughness in lattice units.
+uint8_t context_of(uint32_t rough) {
+  if (rough == 0) return 0;
+  const int octave = std::bit_width(rough) - 1;
+  return static_cast<uint8_t>(std::min(1 + octave, kContexts - 1));
+}
+
+// Sum over the axes of |x(i - 1) - 2 x(i) + x(i + 1)|, mirrored at the ends, clamped.
+std::vector<uint8_t> roughness(const Index4& n, std::span<const int32_t> x) {
+  std::vector<uint8_t> context(x.size());
+  std::array<int64_t, kAxes> stride{};
+  int64_t size = 1;
+  for (int a = kAxes - 1; a >= 0; --a) {
+    stride[a] = size;
+    size *= n[a];
+  }
+  const int width = n[3];
+  std::vector<uint32_t> sum(static_cast<size_t>(width));
+  constexpr uint32_t kMost = 1u << 28;
+  int64_t at = 0;
+  const auto second = [&](int64_t p, int64_t before, int64_t after) {
+    const int64_t d = int64_t{x[before]} - 2 * int64_t{x[p]} + x[after];
+    return static_cast<uint32_t>(std::min<int64_t>(d < 0 ? -d : d, kMost));
+  };
+  for_rows(n, [&](const Index4& i) {
+    std::fill(sum.begin(), sum.end(), 0);
+    for (int a = 0; a < 3; ++a) {
+      if (n[a] < 2) continue;
+      const int64_t before = i[a] > 0 ? -stride[a] : stride[a],
+                    after = i[a] + 1 < n[a] ? stride[a] : -stride[a];
+      for (int k = 0; k < width; ++k) sum[k] += second(at + k, at + k + before, at + k + after);
+    }
+    if (width > 1) {
+      for (int k = 0; k < width; ++k) {
+        sum[k] += second(at + k, at + (k > 0 ? k - 1 : 1), at + (k + 1 < width ? k + 1 : width - 2));
+      }
+    }
+    for (int k = 0; k < width; ++k) context[at + k] = context_of(sum[k]);
+    at += width;
+  });
+  return context;
+}
+
+// The scale that tables begin with: hardly any point needs a correction.
+constexpr int kFirstScale = 6;
+
+}  // namespace
+
+void encode_outliers(BitEncoder& side, ResidualEncoder& residuals, const WalkInput& in,
+                     std::span<const double> target, std::vector<int32_t>& decoded) {
+  const std::vector<uint8_t> rough = roughness(in.n, decoded);
+  const double bin = std::ldexp(1.0, in.step_bits);
+  std::vector<uint8_t> contexts;
+  std::vector<int32_t> quantised;
+  std::array<std::vector<int32_t>, kContexts> members;
+  for (size_t k = 0; k < decoded.size(); ++k) {
+    if (!in.skip.empty() && in.skip[k]) continue;
+    const double bins = std::clamp(std::nearbyint((target[k] - decoded[k]) / bin), -1e8, 1e8);
+    const auto q = static_cast<int32_t>(bins);
+    contexts.push_back(rough[k]);
+    quantised.push_back(q);
+    members[rough[k]].push_back(q);
+    decoded[k] = clamp_lattice(decoded[k] + int64_t{q} * (1 << in.step_bits));
+  }
+  SideModels models;
+  ContextTables tables{};
+  for (int x = 0; x < kContexts; ++x) {
+    if (members[x].empty()) continue;
+    const TableChoice t = fit_table(members[x], models.implied(kFirstScale));
+    models.table(side, kFirstScale, t);
+    tables[x] = residual_table(t);
+  }
+  residuals.batch(quantised, contexts, tables);
+}
+
+void decode_outliers(BitDecoder& side, ResidualDecoder& residuals, const WalkInput& in,
+                     std::span<int32_t> decoded) {
+  std::vector<uint8_t> contexts = roughness(in.n, decoded);
+  if (!in.skip.empty()) {
+    size_t kept = 0;
+    for (size_t k = 0; k < decoded.size(); ++k) {
+      if (!in.skip[k]) contexts[kept++] = contexts[k];
+    }
+    contexts.resize(kept);
+  }
+  std::array<bool, kContexts> used{};
+  for (const uint8_t x : contexts) used[x] = true;
+  SideModels models;
+  ContextTables tables{};
+  for (int x = 0; x < kContexts; ++x) {
+    if (used[x]) tables[x] = residual_table(models.table(side, kFirstScale));
+  }
+  std::vector<int32_t> quantised(contexts.size());
+  residuals.batch(contexts, tables, quantised);
+  size_t next = 0;
+  for (size_t k = 0; k < decoded.size(); ++k) {
+    if (!in.skip.empty() && in.skip[k]) continue;
+    decoded[k] = clamp_lattice(decoded[k] + int64_t{quantised[next++]} * (1 << in.step_bits));
+  }
+}
+
+}  // namespace h5neural

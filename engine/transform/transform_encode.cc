@@ -1,0 +1,203 @@
+// transform_encode.cc: the writer of a transform section; see transform.h. Floats are free here.
+#include <algorithm>
+#include <bit>
+#include <cmath>
+
+#include "transform/outliers.h"
+#include "transform/synthesis.h"
+#include "transform/transform.h"
+
+namespace h5neural {
+namespace {
+
+class Analyser {
+ public:
+  Analyser(const WaveletPlan& plan, std::span<const double> target) {
+    a_.plan = plan;
+    a_.parts = wavelet_parts(plan);
+    a_.bands = Bands<float>(a_.parts).of;
+    for (const double t : target) a_.most = std::max(a_.most, std::abs(t));
+    box(0, plan.n, {target.begin(), target.end()});
+  }
+
+  Analysis take() { return std::move(a_); }
+
+ private:
+  // The bands of one level of a box, by axes; 0: the low one.
+  using Split = std::array<std::vector<double>, kClasses>;
+
+  static Split take_apart(const Index4& grid, uint8_t mask, std::vector<double> field) {
+    split(grid, mask, field);
+    Split bands;
+    const int axes_split = std::popcount(mask);
+    bands[0].resize(static_cast<size_t>(points(band_count(grid, mask, 0))));
+    for_band_points(grid, mask, 0,
+                    [&](int64_t p, int64_t k) { bands[0][k] = unscale_low(field[p], axes_split); });
+    for (const uint8_t axes : band_order(mask)) {
+      bands[axes].resize(static_cast<size_t>(points(band_count(grid, mask, axes))));
+      for_band_points(grid, mask, axes, [&](int64_t p, int64_t k) { bands[axes][k] = field[p]; });
+    }
+    return bands;
+  }
+
+  // In the order of the parts.
+  void box(size_t stage, const Index4& n, std::vector<double> field) {
+    if (stage + 1 == a_.plan.stages.size()) {
+      part(next_++, std::move(field));
+      return;
+    }
+    const std::vector<uint8_t> masks = levels_of(a_.plan.stages[stage], n);
+    std::vector<Split> levels;
+    for (size_t l = 0; l < masks.size(); ++l) {
+      levels.push_back(take_apart(grid_of(masks, n, l), masks[l], std::move(field)));
+      field = std::move(levels.back()[0]);
+    }
+    box(stage + 1, grid_of(masks, n, masks.size()), std::move(field));
+    for (size_t l = masks.size(); l-- > 0;) {
+      for (const uint8_t axes : band_order(masks[l])) {
+        if (levels[l][axes].empty()) continue;
+        box(stage + 1, band_count(grid_of(masks, n, l), masks[l], axes), std::move(levels[l][axes]));
+      }
+    }
+  }
+
+  void part(size_t p, std::vector<double> field) {
+    const WaveletPart& part = a_.parts[p];
+    auto& bands = a_.bands[p];
+    for (size_t l = 0; l < part.masks.size(); ++l) {
+      Split s = take_apart(part.grid(l), part.masks[l], std::move(field));
+      for (const uint8_t axes : band_order(part.masks[l]))
+        bands[l][axes].assign(s[axes].begin(), s[axes].end());
+      field = std::move(s[0]);
+    }
+    bands.back()[0].assign(field.begin(), field.end());
+  }
+
+  Analysis a_;
+  size_t next_ = 0;
+};
+
+class TransformEncoder {
+ public:
+  TransformEncoder(const WalkInput& in, const Analysis& a, const TransformChoice& choice)
+      : in_(in), choice_(choice), a_(a), real_(a.parts), c_(a.parts) {
+    // Room for a factor of 8 between the values and what they become on the way.
+    scales_.fraction = std::clamp(27 - static_cast<int>(std::log2(a.most)), 0, kMostFraction);
+    scales_.step = static_cast<uint32_t>(std::clamp(choice.step * (1 << kStepFraction), 1.0, 4e9));
+  }
+
+  Bytes run(std::span<const double> target, std::vector<int32_t>& decoded) {
+    scale();
+    BitEncoder side;
+    ResidualEncoder residuals;
+    write_plan(side);
+    encode_coefficients(side, residuals, real_, choice_.lambda, c_);
+    centre();
+    side.raw(static_cast<uint32_t>(scales_.shift_one + kMostShift), kShiftBits);
+    side.raw(static_cast<uint32_t>(scales_.shift_more + kMostShift), kShiftBits);
+    decoded.resize(target.size());
+    synthesise(a_.plan, c_, scales_, decoded);
+    side.raw(choice_.pointwise ? 1 : 0, 1);
+    if (choice_.pointwise) encode_outliers(side, residuals, in_, target, decoded);
+    const Bytes s = side.finish();
+    ByteWriter out;
+    out.varint(s.size());
+    out.bytes(s);
+    out.bytes(residuals.finish(choice_.spare));
+    return out.take();
+  }
+
+ private:
+  void write_plan(BitEncoder& side) const {
+    side.raw(static_cast<uint32_t>(a_.plan.stages.size() - 1), kStageBits);
+    for (const auto& masks : a_.plan.stages) {
+      side.raw(static_cast<uint32_t>(masks.size()), kLevelBits);
+      for (const uint8_t m : masks) side.raw(m, kAxes);
+    }
+    side.raw(static_cast<uint32_t>(scales_.fraction), kFractionBits);
+    side.raw(scales_.step >> shift_of_step(scales_.step), kStepDigits);
+    side.raw(static_cast<uint32_t>(shift_of_step(scales_.step)), kStepShiftBits);
+  }
+
+  // Coefficients in steps of their bands.
+  void scale() {
+    // No more digits than are sent.
+    scales_.step = scales_.step >> shift_of_step(scales_.step) << shift_of_step(scales_.step);
+    for (size_t p = 0; p < c_.of.size(); ++p) {
+      for (size_t l = 0; l < c_.of[p].size(); ++l) {
+        for (uint8_t axes = 0; axes < kClasses; ++axes) {
+          const auto& from = a_.bands[p][l][axes];
+          if (from.empty()) continue;
+          const auto per = static_cast<float>(std::ldexp(1.0, scales_.fraction) /
+                                              double(band_step(scales_, a_.parts[p], l, axes)));
+          auto& to = real_.of[p][l][axes];
+          for (size_t k = 0; k < to.size(); ++k) to[k] = from[k] * per;
+        }
+      }
+    }
+  }
+
+  // Reconstruction points: the means of what was rounded to them.
+  void centre() {
+    std::array<double, 2> sum{}, count{};
+    for (size_t p = 0; p < c_.of.size(); ++p) {
+      for (size_t l = 0; l < c_.of[p].size(); ++l) {
+        if (p == 0 && l + 1 == c_.of[p].size()) continue;
+        for (uint8_t axes = 0; axes < kClasses; ++axes) {
+          const auto& q = c_.of[p][l][axes];
+          const auto& x = real_.of[p][l][axes];
+          for (size_t k = 0; k < q.size(); ++k) {
+            if (q[k] == 0) continue;
+            const int32_t m = std::abs(q[k]);
+            sum[m > 1] += m - std::abs(double(x[k]));
+            ++count[m > 1];
+          }
+        }
+      }
+    }
+    const auto shift = [&](int i) {
+      return count[i] == 0 ? 0
+                           : std::clamp(static_cast<int>(std::lround(kShiftUnit * sum[i] / count[i])),
+                                        -kMostShift, kMostShift - 1);
+    };
+    scales_.shift_one = shift(0);
+    scales_.shift_more = shift(1);
+  }
+
+  const WalkInput& in_;
+  const TransformChoice& choice_;
+  const Analysis& a_;
+  Bands<float> real_;
+  Coefficients c_;
+  TransformScales scales_;
+};
+
+}  // namespace
+
+Analysis analyse(const WaveletPlan& plan, std::span<const double> target) {
+  return Analyser(plan, target).take();
+}
+
+double estimated_bits(const Analysis& a, double step) {
+  double bits = 0;
+  for (size_t p = 0; p < a.parts.size(); ++p) {
+    for (size_t l = 0; l < a.bands[p].size(); ++l) {
+      for (uint8_t axes = 0; axes < kClasses; ++axes) {
+        if (a.bands[p][l][axes].empty()) continue;
+        const auto per = static_cast<float>(65536 / (step * double(inverse_norm(a.parts[p], l, axes))));
+        for (const float c : a.bands[p][l][axes]) {
+          const float x = c * per;
+          bits += std::log2(1 + 9 * x * x) / 2;
+        }
+      }
+    }
+  }
+  return bits;
+}
+
+Bytes encode_transform(const WalkInput& in, const Analysis& analysis, const TransformChoice& choice,
+                       std::span<const double> target, std::vector<int32_t>& decoded) {
+  return TransformEncoder(in, analysis, choice).run(target, decoded);
+}
+
+}  // namespace h5neural
