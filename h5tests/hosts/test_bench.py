@@ -1,5 +1,6 @@
 """`h5neural bench`: every cell has a row, the CSV and the plot are what they say, misuse is named."""
 import csv
+import itertools
 import os
 import subprocess
 import sys
@@ -51,6 +52,36 @@ def test_nrmse_mode(tmp_path, target):
     assert r.returncode == 0, r.stdout + r.stderr
     ours, sz3 = csv.DictReader(open(out))
     assert float(ours["error_over_bound"]) <= 1 and 0.95 < float(sz3["error_over_bound"]) <= 1
+
+
+@pytest.mark.parametrize("chunk", [(12, 40, 26), (16, 32, 26)])  # two whole chunks; four, padded at two edges
+def test_a_chunk_of_a_peer_is_as_large_as_alone(tmp_path, chunk):
+    """A peer whose extents are reversed over the whole array codes scrambled chunks: several times larger."""
+    path, out, peers = tmp_path / "u.h5", tmp_path / "out.csv", ["sz3", "sperr", "zfp"]
+    import h5py
+    import numpy as np
+    u = fields.wave((24, 40, 26))
+    corners = list(itertools.product(*(range(0, n, c) for n, c in zip(u.shape, chunk))))
+    with h5py.File(path, "w") as f:
+        f["all"] = u
+        for k, corner in enumerate(corners):
+            piece = u[tuple(slice(i, i + c) for i, c in zip(corner, chunk))]
+            f[f"chunk{k}"] = np.pad(piece, [(0, c - n) for c, n in zip(chunk, piece.shape)])  # as HDF5 pads it
+
+    def stored(names):
+        """Bytes of each peer for the datasets together, each in chunks of `chunk`."""
+        r = bench(*(f"{path}:/{n}" for n in names), "--abs", "0.05", "--efforts", "0", "--peers", *peers, "--repeat", "1",
+                  "--csv", out, "--chunk", "x".join(map(str, chunk)))
+        assert r.returncode == 0, r.stdout + r.stderr
+        rows = [row for row in csv.DictReader(open(out)) if row["codec"] in peers]
+        assert len(rows) == len(names) * len(peers)
+        assert all(row["status"] == "ok" and float(row["error_over_bound"]) <= 1 for row in rows), r.stdout
+        values = lambda row: np.prod([int(n) for n in row["shape"].split("x")])  # noqa: E731
+        return {p: sum(values(row) * float(row["bits_per_value"]) / 8 for row in rows if row["codec"] == p) for p in peers}
+
+    together, alone = stored(["all"]), stored([f"chunk{k}" for k in range(len(corners))])
+    for peer in peers:
+        assert together[peer] == pytest.approx(alone[peer], rel=1e-3), (peer, together, alone)
 
 
 def test_a_peer_that_does_not_answer_is_a_row(tmp_path):

@@ -1,9 +1,10 @@
 """Other HDF5 filters on one array, by hdf5plugin: bytes stored, what came back, seconds. SZ3, SPERR, ZFP, Blosc2.
 
-SPERR gets its extents in reversed order: hdf5plugin 7.1.0 hands them to SPERR the wrong way round. Filters crash and
-hang on some fields, so callers run these functions in a process of their own (`isolated`).
+SPERR gets the extents of each chunk in reversed order: hdf5plugin 7.1.0 hands them to SPERR the wrong way round
+(`stacked`). Filters crash and hang on some fields, so callers run these functions in a process of their own (`isolated`).
 """
 import io
+import math
 import multiprocessing
 import os
 import time
@@ -50,16 +51,48 @@ def options(codec, mode, bound):
     raise ValueError(f"{codec} has no mode {mode}")
 
 
+def _tiles(padded, counts, chunks):
+    """`padded` as a view [k0, k1, ..., c0, c1, ...]: which chunk, then where in it."""
+    rank = len(chunks)
+    pairs = [n for pair in zip(counts, chunks) for n in pair]
+    return padded.reshape(pairs).transpose([*range(0, 2 * rank, 2), *range(1, 2 * rank, 2)])
+
+
+def stacked(a, chunks):
+    """The chunks of `a`, each its own bytes in C order under reversed extents, one after another along the first axis.
+
+    [c[-1] * number of chunks, c[-2], ..., c[0]]. To reverse the extents of the whole array instead would scramble it as
+    soon as it has two chunks. Edge chunks are padded with zeros, as HDF5 does where a dataset names no fill value, so
+    the filter sees what it would see in the order of `a`.
+    """
+    counts = [-(-n // c) for n, c in zip(a.shape, chunks)]
+    padded = np.zeros([k * c for k, c in zip(counts, chunks)], a.dtype)
+    padded[tuple(map(slice, a.shape))] = a
+    turned = chunks[::-1]
+    return np.ascontiguousarray(_tiles(padded, counts, chunks)).reshape(math.prod(counts) * turned[0], *turned[1:])
+
+
+def unstacked(b, shape, chunks):
+    """The array of `shape` whose chunks `stacked` laid out as `b`."""
+    counts = [-(-n // c) for n, c in zip(shape, chunks)]
+    padded = np.empty([k * c for k, c in zip(counts, chunks)], b.dtype)
+    _tiles(padded, counts, chunks)[...] = b.reshape(*counts, *chunks)
+    return padded[tuple(map(slice, shape))]
+
+
 def through_hdf5(a, arguments, reverse=False, chunks=None, repeat=1):
-    """(array that came back, bytes stored, best writing seconds, best reading seconds) of one dataset in memory."""
-    shape = a.shape[::-1] if reverse else a.shape
-    chunks = shape if chunks is None else chunks[::-1] if reverse else chunks
+    """(array that came back, bytes stored, best writing seconds, best reading seconds) of one dataset in memory.
+
+    `chunks`: extents of a chunk, by default one chunk; `reverse` hands each to the filter under reversed extents.
+    """
+    chunks = tuple(min(c, n) for c, n in zip(chunks or a.shape, a.shape))
+    data, given = (stacked(a, chunks), chunks[::-1]) if reverse else (a, chunks)
     write = read = float("inf")
     for _ in range(repeat):
         file = io.BytesIO()
         t0 = time.perf_counter()
         with h5py.File(file, "w") as f:
-            f.create_dataset("d", data=a.reshape(shape), chunks=chunks, **arguments)
+            f.create_dataset("d", data=data, chunks=given, **arguments)
         t1 = time.perf_counter()
         with h5py.File(file, "r") as f:
             stored = f["d"].id.get_storage_size()
@@ -67,7 +100,7 @@ def through_hdf5(a, arguments, reverse=False, chunks=None, repeat=1):
             b = f["d"][...]
             t3 = time.perf_counter()
         write, read = min(write, t1 - t0), min(read, t3 - t2)
-    return b.reshape(a.shape), stored, write, read
+    return (unstacked(b, a.shape, chunks) if reverse else b), stored, write, read
 
 
 def run(a, codec, mode, bound, chunks=None, repeat=1):
