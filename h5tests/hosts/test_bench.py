@@ -42,8 +42,53 @@ def test_table_csv_and_plot(tmp_path, target):
         assert row["status"] == "ok"
         assert float(row["error_over_bound"]) <= 1 and float(row["ratio"]) > 1 and float(row["psnr"]) > 20
         assert float(row["bits_per_value"]) == pytest.approx(32 / float(row["ratio"]))
-    assert all(float(row["at_our_psnr"]) > 0 for row in rows if row["codec"] in ("sz3", "zfp"))
+    ours = {row["bound"]: row for row in rows if row["codec"] == "h5neural-5"}
+    for row in rows:
+        if row["codec"] == "sz3":
+            check_equal_psnr(target, ours[row["bound"]], row)
+        elif row["codec"] == "zfp":  # steps of 6 dB, the one that is not lower
+            assert -0.05 <= float(row["setting_psnr"]) - float(ours[row["bound"]]["psnr"]) < 8
     assert png.read_bytes().startswith(b"\x89PNG") and png.stat().st_size > 10_000
+
+
+def check_equal_psnr(target, ours, row):
+    """Writes the dataset with the setting that bench found, and expects the PSNR and the gain that bench says."""
+    import h5py
+    import hdf5plugin
+    import numpy as np
+    path, _, name = target.rpartition(":")
+    with h5py.File(path) as f:
+        u = f[name][...]
+    made = {("sz3", "abs"): lambda b: hdf5plugin.SZ3(absolute=b), ("sperr", "abs"): lambda b: hdf5plugin.Sperr(absolute=b),
+            ("sperr", "psnr"): lambda b: hdf5plugin.Sperr(peak_signal_to_noise_ratio=b)}
+    given = u.reshape(u.shape[::-1]) if row["codec"] == "sperr" else u
+    with h5py.File("x.h5", "w", driver="core", backing_store=False) as f:
+        d = f.create_dataset("u", data=given, chunks=given.shape,
+                             **made[row["codec"], row["setting_mode"]](float(row["setting"])))
+        f.flush()
+        stored = d.id.get_storage_size()
+        _, chunk = d.id.read_direct_chunk((0,) * u.ndim)
+    with h5py.File("y.h5", "w", driver="core", backing_store=False) as f:  # read from the bytes, not from a cache
+        d = f.create_dataset("u", given.shape, given.dtype, chunks=given.shape,
+                             **made[row["codec"], row["setting_mode"]](float(row["setting"])))
+        d.id.write_direct_chunk((0,) * u.ndim, chunk)
+        back = d[...].reshape(u.shape)
+    rmse = np.sqrt(np.mean((back.astype("f8") - u) ** 2))
+    psnr = 20 * np.log10((u.max() - u.min()) / rmse)
+    assert psnr == pytest.approx(float(row["setting_psnr"]), abs=1e-3)
+    assert abs(psnr - float(ours["psnr"])) <= 0.05
+    assert float(row["at_our_psnr"]) == pytest.approx(float(ours["ratio"]) * stored / u.nbytes, rel=1e-6)
+
+
+def test_equal_psnr_of_sperr(tmp_path, target):
+    out = tmp_path / "out.csv"
+    r = bench(target, "--rel", "1e-2", "--efforts", "5", "--peers", "sperr", "--repeat", "1", "--csv", out)
+    assert r.returncode == 0, r.stdout + r.stderr
+    ours, sperr = csv.DictReader(open(out))
+    check_equal_psnr(target, ours, sperr)
+    assert float(sperr["psnr"]) > float(ours["psnr"]) + 1  # at equal bound it is better, or the search had nothing to do
+    r = bench(target, "--rel", "1e-2", "--efforts", "5", "--peers", "sperr", "--repeat", "1", "--csv", out, "--no-equal-psnr")
+    assert r.returncode == 0 and not any(row["at_our_psnr"] for row in csv.DictReader(open(out)))
 
 
 def test_nrmse_mode(tmp_path, target):

@@ -1,4 +1,6 @@
-"""Other HDF5 filters on one array, by hdf5plugin: bytes stored, what came back, seconds. SZ3, SPERR, ZFP, Blosc2.
+"""Other HDF5 filters on one array, by hdf5plugin: bytes stored, what came back, seconds, and the setting that gives a PSNR.
+
+SZ3, SPERR, ZFP, Blosc2. HPEZ (QoZ 2) has no HDF5 filter in hdf5plugin and cannot be run here.
 
 SPERR gets the extents of each chunk in reversed order: hdf5plugin 7.1.0 hands them to SPERR the wrong way round
 (`stacked`). Filters crash and hang on some fields, so callers run these functions in a process of their own (`isolated`).
@@ -139,3 +141,80 @@ def rmse(a, b, low, high):
     inside = np.isfinite(a) & (a >= low) & (a <= high)
     d = a[inside].astype("f8") - b[inside].astype("f8")
     return float(np.sqrt(np.mean(d * d))) if d.size else 0.0
+
+
+def psnr(a, b, low, high):
+    """dB over low .. high: inf where no value differs, -inf where a finite value came back as no number."""
+    error = rmse(a, b, low, high)
+    if not np.isfinite(error):
+        return -math.inf
+    return 20 * math.log10((high - low) / error) if error > 0 else math.inf
+
+
+# The ways to ask a peer for less or more: an absolute bound, and SPERR's PSNR mode. ZFP's accuracy has steps of 6 dB.
+WAYS = {"sz3": ("abs",), "sperr": ("psnr", "abs"), "zfp": ("abs",)}
+EQUAL = 0.05  # dB within which two PSNR count as equal
+TRIALS = 14
+MOST_DB = 300.0  # of SPERR's PSNR mode: its 64-bit coefficients hold no more, and it does not come back
+
+
+class _Trials:
+    """What a peer made of the settings tried; `x` is a setting in dB: the PSNR asked for, or -20 log10 of bound / range."""
+
+    def __init__(self, a, codec, mode, low, high, chunks, least):
+        self.a, self.codec, self.mode, self.low, self.high, self.chunks = a, codec, mode, low, high, chunks
+        self.least, self.finite, self.best = least, np.isfinite(a), None
+
+    def setting(self, x):
+        return x if self.mode == "psnr" else (self.high - self.low) * 10 ** (-x / 20)
+
+    def run(self, x):
+        """The PSNR at `x`; `best` becomes (bytes, setting, PSNR, x) where it is not below `least` and smaller."""
+        if self.mode == "psnr" and x > MOST_DB:
+            raise RuntimeError(f"{x:.0f} dB over the range of all values is more than {self.codec} can code")
+        b, stored, *_ = run(self.a, self.codec, self.mode, self.setting(x), self.chunks)
+        if not np.array_equal(self.a[~self.finite], b[~self.finite], equal_nan=True):
+            raise RuntimeError("a NaN or an Inf was changed")
+        reached = psnr(self.a, b, self.low, self.high)
+        if reached >= self.least and (self.best is None or stored < self.best[0]):
+            self.best = stored, self.setting(x), reached, x
+        return reached
+
+
+def search(a, codec, mode, target, low, high, below=EQUAL, above=EQUAL, chunks=None):
+    """(setting, bytes stored, PSNR reached) of a peer whose PSNR lies within target - below .. target + above, in dB.
+
+    The smallest of all tried whose PSNR is not lower: PSNR jumps at some settings (ZFP has steps of 6 dB, SZ3 changes its
+    predictor), so looser ones are tried too once the target is met. RuntimeError where none reaches it, or the peer changes
+    a NaN or an Inf. A dB of the setting is about a dB of PSNR: steps go by the last slope, and by halves where that leaves
+    the bracket.
+    """
+    trials, aim = _Trials(a, codec, mode, low, high, chunks, target - below), target + (above - below) / 2
+    x = aim - 4.8  # errors spread evenly within the bound: RMSE = bound / sqrt(3)
+    if mode == "psnr":  # SPERR counts over the range of all values
+        x = aim + 20 * math.log10(float(np.ptp(a[trials.finite].astype("f8"))) / (high - low))
+    last, less, more, met = None, None, None, False
+    for _ in range(TRIALS):
+        reached = trials.run(x)
+        met = target - below <= reached <= target + above
+        if met:
+            break
+        missing = min(max(aim - reached, -40.0), 40.0)
+        less, more = (x, more) if missing > 0 else (less, x)
+        if less is not None and more is not None and less >= more:  # not monotone here: go on from this side
+            less, more = (x, None) if missing > 0 else (None, x)
+        slope = (last[1] - missing) / (x - last[0]) if last else 1.0
+        last = x, missing
+        x += missing / min(max(slope, 0.25), 4.0)
+        if less is not None and more is not None:
+            if more - less < 0.05:
+                break  # a jump
+            if not less + 0.05 * (more - less) < x < more - 0.05 * (more - less):
+                x = (less + more) / 2
+    if trials.best is None:
+        raise RuntimeError(f"no setting reached {target:.2f} dB")
+    x = trials.best[3]
+    if codec == "sz3":
+        for k in (0.5, 1, 2) if met else np.arange(0.25, 6.25, 0.25):
+            trials.run(x - k)
+    return trials.best[1], trials.best[0], trials.best[2]
