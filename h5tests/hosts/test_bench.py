@@ -99,6 +99,15 @@ def test_nrmse_mode(tmp_path, target):
     assert float(ours["error_over_bound"]) <= 1 and 0.95 < float(sz3["error_over_bound"]) <= 1
 
 
+def test_a_peer_that_cannot_do_worse_keeps_its_row(tmp_path, target):
+    """No PSNR that SPERR can be asked for is as low as this; the search ends at the smallest."""
+    out = tmp_path / "out.csv"
+    r = bench(target, "--nrmse", "0.5", "--efforts", "1", "--peers", "sperr", "--repeat", "1", "--csv", out)
+    assert r.returncode == 0, r.stdout + r.stderr
+    _, sperr = csv.DictReader(open(out))
+    assert sperr["status"] == "ok" and float(sperr["error_over_bound"]) < 0.5 and float(sperr["ratio"]) > 1000
+
+
 @pytest.mark.parametrize("chunk", [(12, 40, 26), (16, 32, 26)])  # two whole chunks; four, padded at two edges
 def test_a_chunk_of_a_peer_is_as_large_as_alone(tmp_path, chunk):
     """A peer whose extents are reversed over the whole array codes scrambled chunks: several times larger."""

@@ -155,7 +155,9 @@ def psnr(a, b, low, high):
 WAYS = {"sz3": ("abs",), "sperr": ("psnr", "abs"), "zfp": ("abs",)}
 EQUAL = 0.05  # dB within which two PSNR count as equal
 TRIALS = 14
-MOST_DB = 300.0  # of SPERR's PSNR mode: its 64-bit coefficients hold no more, and it does not come back
+# What SPERR's PSNR mode is asked for: it wants a positive number, and where its 64-bit coefficients cannot hold the
+# answer it does not come back.
+LEAST_DB, MOST_DB = 1.0, 300.0
 
 
 class _Trials:
@@ -206,6 +208,10 @@ def search(a, codec, mode, target, low, high, below=EQUAL, above=EQUAL, chunks=N
         slope = (last[1] - missing) / (x - last[0]) if last else 1.0
         last = x, missing
         x += missing / min(max(slope, 0.25), 4.0)
+        if mode == "psnr":
+            x = max(x, LEAST_DB)
+            if x == last[0]:
+                break  # there is no less
         if less is not None and more is not None:
             if more - less < 0.05:
                 break  # a jump
