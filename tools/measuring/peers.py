@@ -10,5 +10,5 @@ _spec = importlib.util.spec_from_file_location("h5neural_peers", _FILE)
 _module = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(_module)
 
-isolated, options, rmse = _module.isolated, _module.options, _module.rmse
-run, through_hdf5, value_range = _module.run, _module.through_hdf5, _module.value_range
+EQUAL, isolated, options, psnr, rmse = _module.EQUAL, _module.isolated, _module.options, _module.psnr, _module.rmse
+run, search, through_hdf5, value_range = _module.run, _module.search, _module.through_hdf5, _module.value_range
