@@ -4,16 +4,23 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <cmath>
 
 #include "kernels/kernels.h"
 
 namespace h5neural {
 namespace {
 
-// Lifting constants in units of 2^-16, in the writer's order: odd, even, odd, even points.
-constexpr std::array<int32_t, 4> kLift = {-103949, -3472, 57862, 29066};
-// By how much the even points exceed a low band whose gain at frequency zero is 1, per axis, units of 2^-16.
-constexpr int64_t kLowGain = 80621;
+// Lifting constants in units of 2^-28, in the writer's order: odd, even, odd, even points.
+constexpr int kLiftBits = 28;
+constexpr std::array<int32_t, 4> kLift = {-425774695, -14221742, 237004637, 119052964};
+// By how much the even points exceed a low band whose gain at frequency zero is 1, per axis, units of 2^-28.
+constexpr int64_t kLowGain = 330222347;
+
+// x c, rounded, modulo 2^32.
+int32_t scaled(int32_t x, int64_t c) {
+  return static_cast<int32_t>((int64_t{x} * c + (int64_t{1} << (kLiftBits - 1))) >> kLiftBits);
+}
 
 // 2^16 over the norms of the one-dimensional basis functions, by how often an axis was split: of low bands
 // after `depth` splits, of high bands of the last of them. Measured on the inverse itself
@@ -151,6 +158,9 @@ int64_t norm_of_band(const std::vector<uint8_t>& masks, size_t level, uint8_t ax
     int depth = 0;
     for (size_t l = 0; l < masks.size() && l <= level; ++l) depth += masks[l] >> a & 1;
     v = v * norm_of_axis(depth, axes >> a & 1) >> 16;
+    // Only what is low along all axes is scaled.
+    const bool low = axes != 0 && masks[level] >> a & 1 && !(axes >> a & 1);
+    if (low) v = v * kLowGain >> kLiftBits;
   }
   return std::max<int64_t>(v, 1);
 }
@@ -221,7 +231,7 @@ int64_t inverse_norm(const WaveletPart& part, size_t level, uint8_t axes) {
 
 void split(const Index4& grid, uint8_t mask, std::span<double> x) {
   const auto lift = [](double* out, const double* left, const double* right, int64_t count, int32_t c) {
-    const double f = c / 65536.0;
+    const double f = std::ldexp(c, -kLiftBits);
     for (int64_t k = 0; k < count; ++k) out[k] += f * (left[k] + right[k]);
   };
   for (int a = kAxes - 1; a >= 0; --a) {
@@ -238,8 +248,7 @@ void merge(const Index4& grid, uint8_t mask, std::span<int32_t> x) {
   const auto lift = [](int32_t* out, const int32_t* left, const int32_t* right, int64_t count, int32_t c) {
     for (int64_t k = 0; k < count; ++k) {
       const auto sum = static_cast<int32_t>(static_cast<uint32_t>(left[k]) + static_cast<uint32_t>(right[k]));
-      const auto part = static_cast<uint32_t>((int64_t{sum} * c + 32768) >> 16);
-      out[k] = static_cast<int32_t>(static_cast<uint32_t>(out[k]) - part);
+      out[k] = static_cast<int32_t>(static_cast<uint32_t>(out[k]) - static_cast<uint32_t>(scaled(sum, c)));
     }
   };
   for (int a = 0; a < kAxes; ++a) {
@@ -253,12 +262,12 @@ void merge(const Index4& grid, uint8_t mask, std::span<int32_t> x) {
 }
 
 int32_t scale_low(int32_t x, int axes) {
-  for (; axes > 0; --axes) x = static_cast<int32_t>((x * kLowGain + 32768) >> 16);
+  for (; axes > 0; --axes) x = scaled(x, kLowGain);
   return x;
 }
 
 double unscale_low(double x, int axes) {
-  for (; axes > 0; --axes) x *= 65536.0 / double(kLowGain);
+  for (; axes > 0; --axes) x /= std::ldexp(double(kLowGain), -kLiftBits);
   return x;
 }
 
