@@ -38,7 +38,7 @@ constexpr uint32_t kGeneralModelsFrom = 7;
 // Under a pointwise bound a step of the transform in bins, and what a bit is worth in squared steps: measured
 // best on the average of all fields (docs/notes/transform.md).
 constexpr double kHopeless = 1.2;  // a search ends at this many times the size of the best
-constexpr double kPointwiseStep = 1.6, kPointwiseLambda = 0.08, kL2Step = 2, kL2Lambda = 0.11;
+constexpr double kPointwiseStep = 1.4, kPointwiseLambda = 0.08, kL2Step = 2, kL2Lambda = 0.11;
 
 template <class T>
 class Encoder {
