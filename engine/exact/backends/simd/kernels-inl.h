@@ -117,6 +117,60 @@ void sum(const SumTile& t) {
   }
 }
 
+// P positions from `first`, R outputs.
+template <class Product, int P, int R>
+void along_block(const SumTile& t, size_t first) {
+  const I32 d;
+  const hn::Repartition<uint8_t, I32> bytes;
+  V32 sum[P][R];
+  const uint8_t* x[P];
+  for (int p = 0; p < P; ++p) {
+    x[p] = t.x + t.xo[first + p];
+    for (int r = 0; r < R; ++r) sum[p][r] = hn::Zero(d);
+  }
+  const uint8_t* weights = t.weights;
+  for (const Segment& s : *t.segments) {
+    const ptrdiff_t end = s.offset + static_cast<ptrdiff_t>(4 * kLanes) * s.groups;
+    for (ptrdiff_t k = s.offset; k < end; k += 4 * kLanes, weights += R * 4 * kLanes) {
+      for (int p = 0; p < P; ++p) {
+        const V32 a = hn::BitCast(d, hn::LoadU(bytes, x[p] + k));
+        for (int r = 0; r < R; ++r) {
+          const V32 w = hn::BitCast(d, hn::Load(bytes, weights + r * 4 * kLanes));
+          sum[p][r] = Product::dot(sum[p][r], a, w);
+        }
+      }
+    }
+  }
+  for (int p = 0; p < P; ++p) {
+    for (int r = 0; r < R; ++r) {
+      const V32 all = hn::Add(hn::SumOfLanes(d, sum[p][r]), hn::Set(d, t.bias[r]));
+      t.y[t.yo[first + p] + r] = hn::GetLane(all);
+    }
+  }
+}
+
+template <class Product, int R>
+void along_positions(const SumTile& t) {
+  constexpr int kAtATime = HWY_TARGET == HWY_AVX2 ? 2 : 4;
+  size_t p = 0;
+  for (; p + kAtATime <= t.positions; p += kAtATime) along_block<Product, kAtATime, R>(t, p);
+  for (; p < t.positions; ++p) along_block<Product, 1, R>(t, p);
+}
+
+template <class Product>
+void along(const SumTile& t) {
+  switch (t.outputs) {
+    case 1:
+      return along_positions<Product, 1>(t);
+    case 2:
+      return along_positions<Product, 2>(t);
+    case 3:
+      return along_positions<Product, 3>(t);
+    default:
+      return along_positions<Product, 4>(t);
+  }
+}
+
 // y[i] = f(x[i], i), vector by vector; the last ones from a copy, filled up with `fill`.
 template <class F>
 HWY_INLINE void each(const int32_t* x, size_t n, int32_t fill, int32_t* y, F&& f) {
@@ -229,13 +283,14 @@ const ProgramKernels& table() {
                                        : HWY_TARGET == HWY_AVX2 ? "simd-avx2"
                                                                 : "simd-neon";
 #if H5NEURAL_BYTES
-  static constexpr auto kBytes = sum<Bytes>;
+  static constexpr auto kSumBytes = sum<Bytes>, kAlongBytes = along<Bytes>;
 #else
-  static constexpr void (*kBytes)(const SumTile&) = nullptr;
+  static constexpr void (*kSumBytes)(const SumTile&) = nullptr;
+  static constexpr void (*kAlongBytes)(const SumTile&) = nullptr;
 #endif
-  static constexpr ProgramKernels k = {kName,      kLanes,   kVectors, kBytes, H5NEURAL_VNNI == 0,
-                                       sum<Words>, to_bytes, to_words, add,    clamp,
-                                       rescale,    look_up};
+  static constexpr ProgramKernels k = {kName,      kLanes,      kVectors,     kSumBytes, H5NEURAL_VNNI == 0,
+                                       sum<Words>, kAlongBytes, along<Words>, to_bytes,  to_words,
+                                       add,        clamp,       rescale,      look_up};
   return k;
 }
 #undef H5NEURAL_BYTES

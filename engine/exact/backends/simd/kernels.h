@@ -11,7 +11,8 @@
 namespace h5neural {
 
 // A run of the input that a result sums over, counted from its position's first byte: groups of 4 bytes, that
-// is 4 numbers of 8 bits or 2 of 16. The last group may reach beyond the run: its weights are 0 there.
+// is 4 numbers of 8 bits or 2 of 16; for along_* whole vectors of groups. The last group or vector may reach
+// beyond the run: its weights are 0 there.
 struct Segment {
   ptrdiff_t offset;  // bytes
   ptrdiff_t groups;
@@ -24,11 +25,13 @@ struct SumTile {
   const ptrdiff_t* xo;  // byte of x where position p begins
   size_t positions;
   const std::vector<Segment>* segments;
-  const uint8_t* weights;  // [group][vector][output of the vector][4 bytes], aligned to 64 bytes
-  const int32_t* bias;     // for whole vectors
+  // sum_*: [group][vector][output of the vector][4 bytes]; along_*: [vector of groups][output]; aligned to 64
+  // bytes.
+  const uint8_t* weights;
+  const int32_t* bias;  // sum_*: for whole vectors
   int32_t* y;
   const ptrdiff_t* yo;  // element of y where the block of position p begins
-  size_t outputs;       // of the block; at most vectors * lanes
+  size_t outputs;       // of the block; at most vectors * lanes; along_*: at most kFew
   size_t vectors;
 };
 
@@ -51,6 +54,10 @@ struct ProgramKernels {
   void (*sum_bytes)(const SumTile&);
   bool pairs_saturate;
   void (*sum_words)(const SumTile&);  // signed 16-bit numbers
+  // The same for at most kFew outputs: the lanes hold parts of one sum instead of outputs.
+  static constexpr size_t kFew = 4;
+  void (*along_bytes)(const SumTile&);
+  void (*along_words)(const SumTile&);
   // x - base, which fits; x, which fits.
   void (*to_bytes)(const int32_t* x, size_t n, int32_t base, uint8_t* y);
   void (*to_words)(const int32_t* x, size_t n, int16_t* y);

@@ -90,22 +90,24 @@ class Planner {
       for (const uint32_t v : p_.ops[plan_->steps[s].op].in) last[v] = s;
     }
     for (const uint32_t v : p_.outputs) last[v] = plan_->steps.size();
-    plan_->buffer.resize(p_.values.size());
+    plan_->buffer.resize(p_.values.size(), Plan::kNoBuffer);
     std::vector<size_t> held;  // the value in each buffer
     std::vector<bool> busy;
     for (size_t s = 0; s < plan_->steps.size(); ++s) {
       const size_t value = plan_->steps[s].value, count = p_.values[value].count();
-      size_t b = 0;
-      while (b < busy.size() && busy[b]) ++b;
-      if (b == busy.size()) {
-        busy.push_back(true);
-        held.push_back(value);
-        plan_->buffer_counts.push_back(0);
+      if (last[value] < plan_->steps.size()) {  // else it is an output, which is made in its place
+        size_t b = 0;
+        while (b < busy.size() && busy[b]) ++b;
+        if (b == busy.size()) {
+          busy.push_back(true);
+          held.push_back(value);
+          plan_->buffer_counts.push_back(0);
+        }
+        busy[b] = true;
+        held[b] = value;
+        plan_->buffer[value] = b;
+        plan_->buffer_counts[b] = std::max(plan_->buffer_counts[b], count);
       }
-      busy[b] = true;
-      held[b] = value;
-      plan_->buffer[value] = b;
-      plan_->buffer_counts[b] = std::max(plan_->buffer_counts[b], count);
       for (size_t i = 0; i < busy.size(); ++i) busy[i] = busy[i] && last[held[i]] > s;
     }
   }

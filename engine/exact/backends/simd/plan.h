@@ -21,7 +21,8 @@ struct Step {
 
 struct Plan : Prepared {
   std::vector<Step> steps;
-  std::vector<size_t> buffer;         // of each value that a step ends in
+  static constexpr size_t kNoBuffer = ~size_t{0};
+  std::vector<size_t> buffer;         // of each value that a step ends in and that is no output
   std::vector<size_t> buffer_counts;  // elements of one item
   struct Multipliers {
     std::vector<int32_t> repeated;  // to whole vectors, and slack

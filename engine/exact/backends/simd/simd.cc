@@ -13,21 +13,35 @@ namespace {
 class Interpreter {
  public:
   Interpreter(const Program& p, const Plan& plan, const ProgramKernels& k)
-      : p_(p), plan_(plan), k_(k), inputs_(p.inputs), buffers_(plan.buffer_counts.size()) {}
+      : p_(p),
+        plan_(plan),
+        k_(k),
+        inputs_(p.inputs),
+        results_(p.values.size()),
+        buffers_(plan.buffer_counts.size()) {}
 
-  // One tile: `items` of each input, from pointer inputs_[v].
-  void run(std::span<const Batch> inputs, size_t first, size_t items) {
+  // One tile: `items` of each input from `first` on. Results are made in the outputs themselves.
+  void run(std::span<const Batch> inputs, size_t first, size_t items, std::vector<Batch>& outputs) {
     items_ = items;
-    for (size_t v = 0; v < inputs_.size(); ++v) inputs_[v] = inputs[v].data() + first * count(v);
     for (size_t b = 0; b < buffers_.size(); ++b) buffers_[b].grow(plan_.buffer_counts[b] * items);
+    for (const Step& s : plan_.steps) {
+      const size_t b = plan_.buffer[s.value];
+      results_[s.value] = b == Plan::kNoBuffer ? nullptr : buffers_[b].data();
+    }
+    for (size_t o = 0; o < outputs.size(); ++o)
+      results_[p_.outputs[o]] = outputs[o].data() + first * count(p_.outputs[o]);
+    for (size_t v = 0; v < p_.inputs; ++v) inputs_[v] = inputs[v].data() + first * count(v);
     for (const Step& s : plan_.steps) run(s);
+    for (size_t o = 0; o < outputs.size(); ++o) {  // inputs handed back, and outputs named twice
+      int32_t* to = outputs[o].data() + first * count(p_.outputs[o]);
+      if (to != value(p_.outputs[o])) std::copy_n(value(p_.outputs[o]), items * count(p_.outputs[o]), to);
+    }
   }
-  const int32_t* value(size_t v) const {
-    return v < p_.inputs ? inputs_[v] : buffers_[plan_.buffer[v]].data();
-  }
-  size_t count(size_t v) const { return p_.values[v].count(); }  // of one item
 
  private:
+  const int32_t* value(size_t v) const { return v < p_.inputs ? inputs_[v] : results_[v]; }
+  size_t count(size_t v) const { return p_.values[v].count(); }  // of one item
+
   static constexpr size_t kPart = 4096;  // elements that stay in the nearest cache
 
   // Applies a step's later operations to each part of its result.
@@ -46,7 +60,7 @@ class Interpreter {
   void run(const Step& s) {
     const Op& op = p_.ops[s.op];
     const int32_t* x = value(op.in[0]);
-    int32_t* y = buffers_[plan_.buffer[s.value]].data();
+    int32_t* y = results_[s.value];
     const Then then(*this, s);
     if (s.sums != nullptr) return s.sums->run(k_, x, items_, y, scratch_, then);
     const size_t n = items_ * count(p_.inputs + s.op),
@@ -106,6 +120,7 @@ class Interpreter {
   const ProgramKernels& k_;
   size_t items_ = 0;
   std::vector<const int32_t*> inputs_;
+  std::vector<int32_t*> results_;  // of the values that a step ends in
   std::vector<Aligned<int32_t>> buffers_;
   Aligned<uint8_t> scratch_;
 };
@@ -126,12 +141,7 @@ class Simd final : public Backend {
     for (size_t o = 0; o < outputs.size(); ++o) outputs[o].resize(items * p.values[p.outputs[o]].count());
     Interpreter run(p, plan, k);
     for (size_t first = 0; first < items; first += step) {
-      const size_t n = std::min(step, items - first);
-      run.run(inputs, first, n);
-      for (size_t o = 0; o < outputs.size(); ++o) {
-        const size_t count = run.count(p.outputs[o]);
-        std::copy_n(run.value(p.outputs[o]), n * count, outputs[o].data() + first * count);
-      }
+      run.run(inputs, first, std::min(step, items - first), outputs);
     }
     return outputs;
   }

@@ -7,6 +7,9 @@
 namespace h5neural {
 namespace {
 
+// Packed weights may take this many bytes, or this many for each weight.
+constexpr size_t kAlways = size_t{16} << 20, kMost = 16;
+
 size_t product(const std::array<int64_t, 3>& n) { return static_cast<size_t>(n[0] * n[1] * n[2]); }
 size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
 
@@ -40,18 +43,7 @@ std::unique_ptr<const Sums> Sums::make(const Program& program, size_t index, con
   op.kind == OpKind::kLinear ? s->shape_linear(op, in) : s->shape_conv(op, in);
   s->cut_blocks(kernels);
   s->choose_type(op, in, kernels);
-  const size_t number_bytes = s->bytes_ ? 1 : 2;
-  size_t packed = 0;
-  for (Phase& phase : s->phases_) {
-    const size_t groups = (phase.last_taps.size() * s->shape_.channels * number_bytes + 3) / 4;
-    for (Segment& segment : phase.segments) {
-      segment.groups = static_cast<ptrdiff_t>(groups);
-      segment.offset *= static_cast<ptrdiff_t>(number_bytes);
-    }
-    phase.groups = groups * phase.segments.size();
-    packed += phase.groups * 4 * round_up(op.rows, kernels.lanes);
-  }
-  constexpr size_t kAlways = size_t{16} << 20, kMost = 16;  // bytes; bytes for each weight
+  const size_t packed = s->measure(kernels);
   if (packed > kAlways && packed / kMost > op.weights.size()) return nullptr;
   for (Phase& phase : s->phases_) s->pack(op, phase, kernels.lanes);
   return s;
@@ -160,6 +152,33 @@ bool Sums::pairs_fit(const Op& op, int64_t most) const {
   return true;
 }
 
+// Gives the segments their sizes, as the kernels take them, and says how many bytes the packed weights will
+// take. Few outputs leave most lanes empty, unless the lanes go along the runs of the input.
+size_t Sums::measure(const ProgramKernels& kernels) {
+  const size_t number_bytes = bytes_ ? 1 : 2;
+  size_t broadcasts = 0, vectors = 0;
+  for (const Phase& phase : phases_) {
+    const size_t bytes = phase.last_taps.size() * shape_.channels * number_bytes;
+    broadcasts += phase.segments.size() * ((bytes + 3) / 4);
+    vectors += phase.segments.size() * ((bytes + 4 * kernels.lanes - 1) / (4 * kernels.lanes));
+  }
+  constexpr size_t kReduction = 8;  // about what the sum of a vector's lanes costs, in products
+  along_ = shape_.outputs <= ProgramKernels::kFew &&
+           (vectors + kReduction * phases_.size()) * shape_.outputs < broadcasts;
+  const size_t unit = along_ ? 4 * kernels.lanes : 4;
+  size_t packed = 0;
+  for (Phase& phase : phases_) {
+    const size_t groups = (phase.last_taps.size() * shape_.channels * number_bytes + unit - 1) / unit;
+    for (Segment& segment : phase.segments) {
+      segment.groups = static_cast<ptrdiff_t>(groups);
+      segment.offset *= static_cast<ptrdiff_t>(number_bytes);
+    }
+    phase.groups = groups * phase.segments.size();
+    packed += phase.groups * unit * (along_ ? shape_.outputs : round_up(shape_.outputs, kernels.lanes));
+  }
+  return packed;
+}
+
 // The weight that number `number` of a segment is multiplied with; 0 beyond its end.
 int16_t Sums::weight(const Op& op, const Phase& phase, size_t segment, size_t output, size_t number) const {
   const size_t tap = number / shape_.channels;
@@ -170,23 +189,25 @@ int16_t Sums::weight(const Op& op, const Phase& phase, size_t segment, size_t ou
 }
 
 void Sums::pack(const Op& op, Phase& phase, size_t lanes) const {
-  const size_t outputs = round_up(op.rows, lanes), bytes = phase.groups * 4 * outputs;
+  const size_t outputs = along_ ? op.rows : round_up(op.rows, lanes), unit = along_ ? 4 * lanes : 4;
+  const size_t bytes = phase.groups * unit * outputs, number_bytes = bytes_ ? 1 : 2,
+               numbers = unit / number_bytes;
   phase.weights.grow(bytes + 64);
   std::memset(phase.weights.data(), 0, bytes);
   phase.bias.assign(outputs, 0);
-  const size_t numbers = bytes_ ? 4 : 2;  // of a group
   for (const Block& block : blocks_) {
-    uint8_t* const to = phase.weights.data() + block.first * phase.groups * 4;
+    uint8_t* const to = phase.weights.data() + block.first * phase.groups * unit;
+    const size_t step = (along_ ? outputs : block.vectors * lanes) * unit;  // to an output's next group
     for (size_t o = 0; o < block.outputs; ++o) {
       uint32_t sum = 0;  // of the weights; modulo 2^32 like all sums
-      uint8_t* at = to + o * 4;
+      uint8_t* at = to + o * unit;
       for (size_t segment = 0; segment < phase.segments.size(); ++segment) {
         const size_t count = static_cast<size_t>(phase.segments[segment].groups) * numbers;
         for (size_t n = 0; n < count; ++n) {
           const int16_t w = weight(op, phase, segment, block.first + o, n);
           sum += static_cast<uint32_t>(int32_t{w});
-          std::memcpy(at + n % numbers * (bytes_ ? 1 : 2), &w, bytes_ ? 1 : 2);  // little endian
-          if (n % numbers == numbers - 1) at += block.vectors * lanes * 4;
+          std::memcpy(at + n % numbers * number_bytes, &w, number_bytes);  // little endian
+          if (n % numbers == numbers - 1) at += step;
         }
       }
       phase.bias[block.first + o] = static_cast<int32_t>(static_cast<uint32_t>(op.bias[block.first + o]) +
@@ -284,13 +305,14 @@ void Sums::run_phase(const ProgramKernels& kernels, const Phase& phase, size_t i
                       xo.data(),
                       n,
                       &phase.segments,
-                      phase.weights.data() + b.first * phase.groups * 4,
+                      phase.weights.data() + (along_ ? 0 : b.first * phase.groups * 4),
                       phase.bias.data() + b.first,
                       y + b.first,
                       yo.data(),
                       b.outputs,
                       b.vectors};
-      bytes_ ? kernels.sum_bytes(t) : kernels.sum_words(t);
+      (along_ ? (bytes_ ? kernels.along_bytes : kernels.along_words)
+              : (bytes_ ? kernels.sum_bytes : kernels.sum_words))(t);
     }
     if (sink != nullptr) sink->finished(y + yo[0], n * shape_.outputs);
     done += n;

@@ -53,6 +53,7 @@ class Sums {
   void cut_blocks(const ProgramKernels& kernels);
   void choose_type(const Op& op, const Value& in, const ProgramKernels& kernels);
   bool pairs_fit(const Op& op, int64_t most) const;
+  size_t measure(const ProgramKernels& kernels);
   int16_t weight(const Op& op, const Phase& phase, size_t segment, size_t output, size_t number) const;
   void pack(const Op& op, Phase& phase, size_t lanes) const;
   void narrow(const ProgramKernels& kernels, const int32_t* x, size_t items, uint8_t* to) const;
@@ -67,6 +68,7 @@ class Sums {
   std::array<int64_t, 3> padded_{};             // extents of the input with its border
   std::array<int64_t, 3> x_step_{}, y_step_{};  // from one position to the next, in positions
   bool bytes_ = false;                          // else words
+  bool along_ = false;                          // the lanes hold parts of one sum instead of outputs
   int32_t base_ = 0;                            // bytes hold x - base
   std::vector<Block> blocks_;
   std::vector<Phase> phases_;
