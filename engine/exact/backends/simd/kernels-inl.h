@@ -222,10 +222,28 @@ HWY_INLINE V32 interleave(hn::Vec<U64> even, hn::Vec<U64> odd) {
   return hn::BitCast(I32(), hn::Or(low, hn::ShiftLeft<32>(odd)));
 }
 
+HWY_INLINE V32 odd_lanes(V32 v) { return hn::BitCast(I32(), hn::ShiftRight<32>(hn::BitCast(U64(), v))); }
+
+enum class RescaleKind { kSmallShift, kFits, kWide };
+
+// A result that fits 32 bits before it is clamped, shift <= 32: the low halves of the shifted products are
+// those of an arithmetic shift.
+HWY_INLINE V32 rescale_small(V32 x, V32 m, const Rescale& r) {
+  const I32 d;
+  const U64 u;
+  const auto half = hn::Set(u, r.shift == 0 ? 0 : uint64_t{1} << (r.shift - 1));
+  const auto even = hn::Add(hn::BitCast(u, hn::MulEven(x, m)), half);
+  const auto odd = hn::Add(hn::BitCast(u, hn::MulEven(odd_lanes(x), odd_lanes(m))), half);
+  const auto low = hn::BitCast(d, hn::ShiftRightSame(even, static_cast<int>(r.shift)));
+  const auto high = hn::BitCast(d, hn::ShiftLeftSame(odd, static_cast<int>(32 - r.shift)));
+  return hn::Min(hn::Max(hn::OddEven(high, low), hn::Set(d, r.lo)), hn::Set(d, r.hi));
+}
+
 // Products in 64 bits, shifted as unsigned numbers with a bias of 2^63 (which also carries the rounding), for
 // want of a 64-bit arithmetic shift: ((s + 2^63) >> shift) - 2^(63 - shift) = s >> shift.
-template <bool kFits>
+template <RescaleKind kKind>
 HWY_INLINE V32 rescale_vector(V32 x, V32 m, const Rescale& r) {
+  if (kKind == RescaleKind::kSmallShift) return rescale_small(x, m, r);
   const I32 d;
   const I64 d64;
   const U64 u;
@@ -234,11 +252,9 @@ HWY_INLINE V32 rescale_vector(V32 x, V32 m, const Rescale& r) {
     const auto product = hn::Add(hn::BitCast(u, hn::MulEven(a, b)), hn::Set(u, half + bias));
     return hn::ShiftRightSame(product, static_cast<int>(r.shift));
   };
-  const auto odd_lanes = [&](V32 v)
-                             HWY_ATTR { return hn::BitCast(d, hn::ShiftRight<32>(hn::BitCast(u, v))); };
   auto even = shifted(x, m), odd = shifted(odd_lanes(x), odd_lanes(m));
   const uint64_t excess = bias >> r.shift;
-  if (kFits) {
+  if (kKind == RescaleKind::kFits) {
     const auto y =
         hn::Sub(interleave(even, odd), hn::Set(d, static_cast<int32_t>(static_cast<uint32_t>(excess))));
     return hn::Min(hn::Max(y, hn::Set(d, r.lo)), hn::Set(d, r.hi));
@@ -250,23 +266,25 @@ HWY_INLINE V32 rescale_vector(V32 x, V32 m, const Rescale& r) {
   return interleave(limit(even), limit(odd));
 }
 
-template <bool kFits>
+template <RescaleKind kKind>
 void rescale_all(const int32_t* x, size_t n, const Rescale& r, int32_t* y) {
   const I32 d;
   if (r.period == 1) {
     const auto m = hn::Set(d, *r.multiplier);
-    each(x, n, 0, y, [&](V32 v, size_t) HWY_ATTR { return rescale_vector<kFits>(v, m, r); });
+    each(x, n, 0, y, [&](V32 v, size_t) HWY_ATTR { return rescale_vector<kKind>(v, m, r); });
     return;
   }
   for (size_t i = 0; i < n; i += r.period) {
     each(x + i, HWY_MIN(r.period, n - i), 0, y + i, [&](V32 v, size_t j) HWY_ATTR {
-      return rescale_vector<kFits>(v, hn::LoadU(d, r.multiplier + j), r);
+      return rescale_vector<kKind>(v, hn::LoadU(d, r.multiplier + j), r);
     });
   }
 }
 
 void rescale(const int32_t* x, size_t n, const Rescale& r, int32_t* y) {
-  r.fits ? rescale_all<true>(x, n, r, y) : rescale_all<false>(x, n, r, y);
+  if (!r.fits) return rescale_all<RescaleKind::kWide>(x, n, r, y);
+  r.shift <= 32 ? rescale_all<RescaleKind::kSmallShift>(x, n, r, y)
+                : rescale_all<RescaleKind::kFits>(x, n, r, y);
 }
 
 void look_up(const int32_t* x, size_t n, int32_t first, const int32_t* table, int32_t* y) {

@@ -135,7 +135,7 @@ class Simd final : public Backend {
   std::vector<Batch> execute(const Program& p, std::span<const Batch> inputs, size_t items) const override {
     const ProgramKernels& k = *program_kernels(target_);
     const Plan& plan = p.prepared->get<Plan>(this, [&] { return make_plan(p, k); });
-    constexpr size_t kTile = size_t{1} << 18;  // elements of all values
+    constexpr size_t kTile = size_t{1} << 16;  // elements of all values
     const size_t step = std::max<size_t>(1, kTile / std::max<size_t>(1, p.activations));
     std::vector<Batch> outputs(p.outputs.size());
     for (size_t o = 0; o < outputs.size(); ++o) outputs[o].resize(items * p.values[p.outputs[o]].count());

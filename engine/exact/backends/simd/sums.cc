@@ -288,16 +288,23 @@ void Sums::run_phase(const ProgramKernels& kernels, const Phase& phase, size_t i
   std::array<ptrdiff_t, kMostPositions> xo, yo;
   for (size_t done = 0; done < positions;) {
     const size_t n = std::min(tile(), positions - done);
-    for (size_t p = 0; p < n; ++p) {
-      xo[p] = from;
-      yo[p] = to;
-      for (size_t l = loops.size(); l-- > 0;) {
-        from += loops[l].x;
-        to += loops[l].y;
-        if (++index[l] < loops[l].count || l == 0) break;
-        from -= static_cast<ptrdiff_t>(loops[l].count) * loops[l].x;
-        to -= static_cast<ptrdiff_t>(loops[l].count) * loops[l].y;
+    for (size_t p = 0; p < n;) {
+      const Level& inner = loops.back();
+      const size_t run = std::min(n - p, inner.count - index[loops.size() - 1]);
+      for (size_t i = 0; i < run; ++i) {
+        xo[p + i] = from + static_cast<ptrdiff_t>(i) * inner.x;
+        yo[p + i] = to + static_cast<ptrdiff_t>(i) * inner.y;
+      }
+      p += run;
+      from += static_cast<ptrdiff_t>(run) * inner.x;
+      to += static_cast<ptrdiff_t>(run) * inner.y;
+      index[loops.size() - 1] += run;
+      // Where a loop ends, the next one outside goes on.
+      for (size_t l = loops.size() - 1; l > 0 && index[l] == loops[l].count; --l) {
+        from += loops[l - 1].x - static_cast<ptrdiff_t>(loops[l].count) * loops[l].x;
+        to += loops[l - 1].y - static_cast<ptrdiff_t>(loops[l].count) * loops[l].y;
         index[l] = 0;
+        ++index[l - 1];
       }
     }
     for (const Block& b : blocks_) {
