@@ -3,12 +3,14 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <limits>
+#include <cstdio>
+#include <cstdlib>
 #include <nlohmann/json.hpp>
 #include <random>
 #include <thread>
 
 #include "exact/backend.h"
+#include "kernels/cpu.h"
 #include "program_store.h"
 
 namespace h5neural {
@@ -292,6 +294,40 @@ TEST(Backends, PairsOfBytesNeverSaturate) {
         EXPECT_EQ(backend->execute(p, x, 1)[0][0], 32 * (a + b) * most)
             << backend->name() << " " << a << " " << b;
     }
+  }
+}
+
+// One output and runs of one number would be packed to 64 bytes a weight: such layers are not packed.
+TEST(Backends, LayersTooLargeToPackRunAllTheSame) {
+  constexpr uint32_t kEdge = 513;
+  ProgramStore s;
+  std::vector<int8_t> w(size_t{kEdge} * kEdge);
+  for (size_t i = 0; i < w.size(); ++i) w[i] = static_cast<int8_t>(i * 31 % 251);
+  s.add("w", {1, kEdge, kEdge, 1, 1}, w);
+  s.add<int32_t>("b", {1}, {77});
+  const Program p = s.parse(R"({"inputs":[{"shape":[3,3,1,1],"min":-90,"max":90}],"ops":[
+      {"op":"conv","in":[0],"weight":"w","bias":"b","stride":[513,513,1],"before":[512,512,0],"after":[512,512,0]},
+      {"op":"requantise","in":[1],"multiplier":3,"shift":2,"min":-5000,"max":9000}],"outputs":[2]})");
+  const auto inputs = inputs_for(p, 4, 3);
+  const auto truth = backends()[0]->execute(p, inputs, 4);
+  for (const Backend* b : usable()) EXPECT_EQ(b->execute(p, inputs, 4), truth) << b->name();
+}
+
+// Death tests start this program anew, and H5NEURAL_BACKEND is read once.
+TEST(Backends, TheEnvironmentAllowsNoneBeyondTheOneItNames) {
+  testing::FLAGS_gtest_death_test_style = "threadsafe";
+  const auto chosen = [](const char* allowed) {
+    setenv("H5NEURAL_BACKEND", allowed, 1);
+    (void)std::fprintf(stderr, "chosen: %s.", best_backend().name());
+    std::exit(0);
+  };
+  EXPECT_EXIT(chosen("scalar"), testing::ExitedWithCode(0), "chosen: scalar.");
+  for (const auto& [target, allowed] :
+       std::vector<std::pair<SimdTarget, const char*>>{{SimdTarget::kAvx2, "avx2"},
+                                                       {SimdTarget::kAvx512, "avx512"},
+                                                       {SimdTarget::kAvx512Vnni, "avx512vnni"}}) {
+    if (!has_target(target)) continue;
+    EXPECT_EXIT(chosen(allowed), testing::ExitedWithCode(0), std::string("chosen: simd-") + allowed + "\\.");
   }
 }
 
