@@ -179,23 +179,25 @@ void measure(const Case& c) {
 constexpr int kRounds = 2000000, kSums = 12;
 
 // Twelve sums that do not wait for one another, STEP applied to each in turn.
-#define PEAK(NAME, TARGET, V, STEP)                                                                        \
-  __attribute__((target(TARGET), noinline)) void NAME(const int8_t* in, int32_t* out) {                    \
-    V x, w, s0, s1, s2, s3, s4, s5, s6, s7, s8, s9, sa, sb;                                                \
-    std::memcpy(&x, in, sizeof x);                                                                         \
-    std::memcpy(&w, in, sizeof w);                                                                         \
-    s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = s8 = s9 = sa = sb = x;                                         \
-    for (int i = 0; i < kRounds; ++i) {                                                                    \
-      STEP(s0)                                                                                             \
-      STEP(s1)                                                                                             \
-      STEP(s2) STEP(s3) STEP(s4) STEP(s5) STEP(s6) STEP(s7) STEP(s8) STEP(s9) STEP(sa)                     \
-          STEP(sb) __asm__ volatile(""                                                                     \
-                                    : "+x"(s0), "+x"(s1), "+x"(s2), "+x"(s3), "+x"(s4), "+x"(s5), "+x"(x), \
-                                      "+x"(w));                                                            \
-      __asm__ volatile("" : "+x"(s6), "+x"(s7), "+x"(s8), "+x"(s9), "+x"(sa), "+x"(sb));                   \
-    }                                                                                                      \
-    const V all = s0 ^ s1 ^ s2 ^ s3 ^ s4 ^ s5 ^ s6 ^ s7 ^ s8 ^ s9 ^ sa ^ sb;                               \
-    std::memcpy(out, &all, sizeof all);                                                                    \
+#define PEAK(NAME, TARGET, V, STEP)                                                        \
+  __attribute__((target(TARGET), noinline)) void NAME(const int8_t* in, int32_t* out) {    \
+    V x, w, s0, s1, s2, s3, s4, s5, s6, s7, s8, s9, sa, sb;                                \
+    std::memcpy(&x, in, sizeof x);                                                         \
+    std::memcpy(&w, in, sizeof w);                                                         \
+    s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = s8 = s9 = sa = sb = x;                         \
+    for (int i = 0; i < kRounds; ++i) {                                                    \
+      STEP(s0)                                                                             \
+      STEP(s1)                                                                             \
+      STEP(s2)                                                                             \
+      STEP(s3)                                                                             \
+      STEP(s4)                                                                             \
+      STEP(s5) STEP(s6) STEP(s7) STEP(s8) STEP(s9) STEP(sa) STEP(sb) __asm__ volatile(     \
+          ""                                                                               \
+          : "+x"(s0), "+x"(s1), "+x"(s2), "+x"(s3), "+x"(s4), "+x"(s5), "+x"(x), "+x"(w)); \
+      __asm__ volatile("" : "+x"(s6), "+x"(s7), "+x"(s8), "+x"(s9), "+x"(sa), "+x"(sb));   \
+    }                                                                                      \
+    const V all = s0 ^ s1 ^ s2 ^ s3 ^ s4 ^ s5 ^ s6 ^ s7 ^ s8 ^ s9 ^ sa ^ sb;               \
+    std::memcpy(out, &all, sizeof all);                                                    \
   }
 #define VNNI8(s) s = _mm512_dpbusd_epi32(s, x, w);
 #define VNNI16(s) s = _mm512_dpwssd_epi32(s, x, w);
@@ -215,7 +217,7 @@ void peak(const char* backend, int bits, size_t vector_bytes, void (*f)(const in
   std::vector<int32_t> out(16);
   const double s = shortest([&] { f(in.data(), out.data()); });
   std::printf("peak\t%s\t%d\t%.2f\t0\n", backend, bits,
-              1e-9 * kRounds * kSums * static_cast<double>(vector_bytes) / (bits / 8) / s);
+              1e-9 * kRounds * kSums * static_cast<double>(vector_bytes) * 8 / bits / s);
 }
 
 void peaks() {
