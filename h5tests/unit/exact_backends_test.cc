@@ -184,7 +184,7 @@ class RandomProgram {
 
   template <class T>
   std::string stored(const std::vector<uint32_t>& shape, const std::vector<T>& values) {
-    const std::string name = std::to_string(tensors_++);
+    std::string name = std::to_string(tensors_++);
     store_.add(name, shape, values);
     return name;
   }

@@ -165,30 +165,23 @@ std::vector<Case> cases() {
 constexpr int kRounds = 500000, kSums = 12;
 
 // Twelve sums that do not wait for one another, STEP applied to each in turn.
-#define PEAK(NAME, TARGET, V, STEP)                                                                   \
-  __attribute__((target(TARGET), noinline)) void NAME(const int8_t* in, int32_t* out) {               \
-    V x, w, s0, s1, s2, s3, s4, s5, s6, s7, s8, s9, sa, sb;                                           \
-    std::memcpy(&x, in, sizeof x);                                                                    \
-    std::memcpy(&w, in, sizeof w);                                                                    \
-    s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = s8 = s9 = sa = sb = x;                                    \
-    for (int i = 0; i < kRounds; ++i) {                                                               \
-      STEP(s0)                                                                                        \
-      STEP(s1)                                                                                        \
-      STEP(s2)                                                                                        \
-      STEP(s3)                                                                                        \
-      STEP(s4)                                                                                        \
-      STEP(s5)                                                                                        \
-      STEP(s6)                                                                                        \
-      STEP(s7)                                                                                        \
-      STEP(s8)                                                                                        \
-      STEP(s9) STEP(sa) STEP(sb) __asm__ volatile(""                                                  \
-                                                  : "+x"(s0), "+x"(s1), "+x"(s2), "+x"(s3), "+x"(s4), \
-                                                    "+x"(s5), "+x"(x), "+x"(w));                      \
-      __asm__ volatile("" : "+x"(s6), "+x"(s7), "+x"(s8), "+x"(s9), "+x"(sa), "+x"(sb));              \
-    }                                                                                                 \
-    const V all = s0 ^ s1 ^ s2 ^ s3 ^ s4 ^ s5 ^ s6 ^ s7 ^ s8 ^ s9 ^ sa ^ sb;                          \
-    std::memcpy(out, &all, sizeof all);                                                               \
+// clang-format off
+#define PEAK(NAME, TARGET, V, STEP)                                                                         \
+  __attribute__((target(TARGET), noinline)) void NAME(const int8_t* in, int32_t* out) {                     \
+    V x, w, s0, s1, s2, s3, s4, s5, s6, s7, s8, s9, sa, sb;                                                 \
+    std::memcpy(&x, in, sizeof x);                                                                          \
+    std::memcpy(&w, in, sizeof w);                                                                          \
+    s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = s8 = s9 = sa = sb = x;                                          \
+    for (int i = 0; i < kRounds; ++i) {                                                                     \
+      STEP(s0) STEP(s1) STEP(s2) STEP(s3) STEP(s4) STEP(s5)                                                 \
+      STEP(s6) STEP(s7) STEP(s8) STEP(s9) STEP(sa) STEP(sb)                                                 \
+      __asm__ volatile("" : "+x"(s0), "+x"(s1), "+x"(s2), "+x"(s3), "+x"(s4), "+x"(s5), "+x"(x), "+x"(w));  \
+      __asm__ volatile("" : "+x"(s6), "+x"(s7), "+x"(s8), "+x"(s9), "+x"(sa), "+x"(sb));                    \
+    }                                                                                                       \
+    const V all = s0 ^ s1 ^ s2 ^ s3 ^ s4 ^ s5 ^ s6 ^ s7 ^ s8 ^ s9 ^ sa ^ sb;                                \
+    std::memcpy(out, &all, sizeof all);                                                                     \
   }
+// clang-format on
 #define VNNI8(s) s = _mm512_dpbusd_epi32(s, x, w);
 #define VNNI16(s) s = _mm512_dpwssd_epi32(s, x, w);
 #define WIDE8(s) s = _mm512_add_epi32(s, _mm512_madd_epi16(_mm512_maddubs_epi16(x, w), _mm512_set1_epi16(1)));
