@@ -279,7 +279,8 @@ class Encoder {
     const std::vector<double> field = smooth_over(in.n, target, in.skip);
     for (const WaveletPlan& plan : choose_plans(in, schedules, field, choice, plan_effort())) {
       std::vector<int32_t> points;
-      const Bytes section = encode_transform(in, analyse(plan, field), choice, target, points);
+      CoefficientMemory memory;
+      const Bytes section = encode_transform(in, analyse(plan, field), choice, target, memory, points);
       finish_lattice(s, lattice, points, H5N_KIND_TRANSFORM, section, {});
     }
   }
@@ -599,9 +600,12 @@ class Encoder {
   void search_step(const Setting& s, const Lattice& lattice, const WalkInput& in, const Analysis& analysis,
                    const std::vector<double>& target, TransformChoice& choice) {
     constexpr int kRounds = 6;
+    constexpr double kNearly = 1.004;  // of the error that is allowed
+    CoefficientMemory memory;
+    double last_step = 0, last_rmse = 0;
     for (int round = 0; round < kRounds; ++round) {
       std::vector<int32_t> points;
-      const Bytes section = encode_transform(in, analysis, choice, target, points);
+      const Bytes section = encode_transform(in, analysis, choice, target, memory, points);
       // The largest error stands in the header as the pointwise bound.
       Setting found = s;
       found.bound = found.abs_bound = largest_error(s, lattice, points);
@@ -610,8 +614,15 @@ class Encoder {
       finish_lattice(found, lattice, points, H5N_KIND_TRANSFORM, section, {});
       if (round_rmse_ <= 0) return;
       const double factor = rmse_limit_ / round_rmse_;
-      if (factor >= 1 && factor < 1.004) return;
-      choice.step *= std::clamp(factor * 0.9985, 0.25, 4.0);
+      if (factor >= 1 && factor < kNearly) return;
+      // By the power of the step with which the error grew from the round before.
+      double power = 1;
+      if (round > 0 && round_rmse_ != last_rmse) {
+        power = std::log(choice.step / last_step) / std::log(round_rmse_ / last_rmse);
+      }
+      last_step = choice.step;
+      last_rmse = round_rmse_;
+      choice.step *= std::clamp(std::pow(factor * 0.9985, std::clamp(power, 0.5, 2.5)), 0.25, 4.0);
     }
   }
 

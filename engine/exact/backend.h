@@ -18,6 +18,8 @@ class Backend {
   virtual ~Backend() = default;
   virtual const char* name() const = 0;
   virtual bool available() const = 0;  // whether this machine has what it needs
+  // Whether the environment variable H5NEURAL_BACKEND lets run() use it.
+  virtual bool allowed() const { return true; }
   // Runs a proved program on `items` items. The inputs have been checked against their ranges (see run).
   virtual std::vector<Batch> execute(const Program& program, std::span<const Batch> inputs,
                                      size_t items) const = 0;

@@ -10,8 +10,9 @@ namespace h5neural {
 namespace {
 
 constexpr int64_t kMaxInt = INT32_MAX, kMinInt = INT32_MIN;
-constexpr std::array<const char*, 7> kNames = {"linear", "add",        "concat", "reshape",
-                                               "clamp",  "requantise", "table"};
+constexpr std::array<const char*, 9> kNames = {"linear",     "add",   "concat", "reshape",        "clamp",
+                                               "requantise", "table", "conv",   "conv_transposed"};
+constexpr int64_t kMaxStep = 1 << 16;  // strides and borders
 
 class Builder {
  public:
@@ -86,6 +87,10 @@ class Builder {
       case OpKind::kLinear:
         linear(j, o);
         break;
+      case OpKind::kConv:
+      case OpKind::kConvTransposed:
+        conv(j, o);
+        break;
       case OpKind::kReshape:
         o.shape = shape(j, what());
         break;
@@ -116,9 +121,33 @@ class Builder {
   void linear(const Json& j, Op& o) {
     const Tensor& w = tensor(j, "weight");
     if (w.shape.size() != 2) refuse_program(p_.name, o.name, "its weights are not a matrix");
+    matrix(j, o, w);
+  }
+
+  // Weights [outputs, kernel..., channels].
+  void conv(const Json& j, Op& o) {
+    const Tensor& w = tensor(j, "weight");
+    if (w.shape.size() < 3 || w.shape.size() > 5)
+      refuse_program(p_.name, o.name, "its weights have not one to three spatial axes");
+    o.kernel.assign(w.shape.begin() + 1, w.shape.end() - 1);
+    const auto stride = json_ints(j, "stride", o.kernel.size(), 1, kMaxStep, what());
+    const auto before = json_ints(j, "before", o.kernel.size(), 0, kMaxStep, what());
+    const auto after = json_ints(j, "after", o.kernel.size(), -kMaxStep, kMaxStep, what());
+    for (const auto& v : {stride, before, after}) {
+      if (v.size() != o.kernel.size())
+        refuse_program(p_.name, o.name, "stride, before and after have not one number for each spatial axis");
+    }
+    o.stride.assign(stride.begin(), stride.end());
+    o.before.assign(before.begin(), before.end());
+    o.after.assign(after.begin(), after.end());
+    matrix(j, o, w);
+  }
+
+  // The weights as a matrix [outputs, the rest], and the bias.
+  void matrix(const Json& j, Op& o, const Tensor& w) {
     if (w.type == TensorType::kInt32) refuse_program(p_.name, o.name, "its weights are wider than 16 bits");
     o.rows = w.shape[0];
-    o.columns = w.shape[1];
+    o.columns = static_cast<uint32_t>(w.count() / o.rows);
     o.weights.resize(w.count());
     for (size_t i = 0; i < o.weights.size(); ++i) o.weights[i] = static_cast<int16_t>(w.at(i));
     o.bias = integers(j, "bias");

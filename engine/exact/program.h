@@ -4,14 +4,26 @@
 #pragma once
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "exact/prepared.h"
 #include "exact/tensor.h"
 
 namespace h5neural {
 
-enum class OpKind : uint8_t { kLinear, kAdd, kConcat, kReshape, kClamp, kRequantise, kTable };
+enum class OpKind : uint8_t {
+  kLinear,
+  kAdd,
+  kConcat,
+  kReshape,
+  kClamp,
+  kRequantise,
+  kTable,
+  kConv,
+  kConvTransposed
+};
 const char* op_name(OpKind kind);
 
 // One array of a program: its shape for one item, and the range that the proof found for each element.
@@ -24,17 +36,19 @@ struct Value {
 // Operation i of a program makes value (number of inputs + i).
 struct Op {
   OpKind kind = OpKind::kAdd;
-  std::string name;                 // for messages
-  std::vector<uint32_t> in;         // the values it reads
-  std::vector<uint32_t> shape;      // kReshape
-  uint32_t rows = 0, columns = 0;   // kLinear: shape of the weights
-  std::vector<int16_t> weights;     // kLinear, [rows, columns]; int8 weights are widened when they are loaded
-  std::vector<int32_t> bias;        // kLinear, [rows]
-  std::vector<int32_t> multiplier;  // kRequantise: one, or one for each index of the last axis
-  uint32_t shift = 0;               // kRequantise
-  int32_t lo = 0, hi = 0;           // kClamp, kRequantise
-  int32_t first = 0;                // kTable: the input that table[0] answers
-  std::vector<int32_t> table;       // kTable
+  std::string name;                // for messages
+  std::vector<uint32_t> in;        // the values it reads
+  std::vector<uint32_t> shape;     // kReshape
+  uint32_t rows = 0, columns = 0;  // kLinear, kConv*: weights as a matrix; rows are outputs
+  std::vector<int16_t> weights;    // [rows, columns]; of kConv* [rows, kernel..., channels]; int8 is widened
+  std::vector<int32_t> bias;       // kLinear, kConv*: [rows]
+  std::vector<uint32_t> kernel, stride;  // kConv*: one for each spatial axis, outermost first
+  std::vector<int32_t> before, after;    // kConv*: see docs/weights-format.md
+  std::vector<int32_t> multiplier;       // kRequantise: one, or one for each index of the last axis
+  uint32_t shift = 0;                    // kRequantise
+  int32_t lo = 0, hi = 0;                // kClamp, kRequantise
+  int32_t first = 0;                     // kTable: the input that table[0] answers
+  std::vector<int32_t> table;            // kTable
 };
 
 struct Program {
@@ -47,6 +61,8 @@ struct Program {
   uint64_t activations = 0;       // elements of all values, for one item
   uint64_t macs = 0;              // multiply-accumulates for one item
   uint64_t largest_sum = 0;       // max over the layers of sum |w| max|x| + |b|; < 2^24: floats can carry it
+  // What backends keep with the program; copies share it, since nothing changes a program once it is proved.
+  std::shared_ptr<PreparedList> prepared = std::make_shared<PreparedList>();
 };
 
 // What no program may exceed; checked before memory is reserved.

@@ -23,11 +23,13 @@ bool has_avx512() {
 
 SimdTarget find_allowed() {
   const char* name = std::getenv("H5NEURAL_BACKEND");
-  SimdTarget most = SimdTarget::kAvx512;
+  SimdTarget most = SimdTarget::kAvx512Vnni;
   if (name != nullptr && std::strcmp(name, "scalar") == 0) most = SimdTarget::kNone;
   if (name != nullptr && std::strcmp(name, "neon") == 0) most = SimdTarget::kNeon;
   if (name != nullptr && std::strcmp(name, "avx2") == 0) most = SimdTarget::kAvx2;
-  for (const SimdTarget t : {SimdTarget::kAvx512, SimdTarget::kAvx2, SimdTarget::kNeon}) {
+  if (name != nullptr && std::strcmp(name, "avx512") == 0) most = SimdTarget::kAvx512;
+  for (const SimdTarget t :
+       {SimdTarget::kAvx512Vnni, SimdTarget::kAvx512, SimdTarget::kAvx2, SimdTarget::kNeon}) {
     if (t <= most && has_target(t)) return t;
   }
   return SimdTarget::kNone;
@@ -40,6 +42,7 @@ bool has_target(SimdTarget target) {
   __builtin_cpu_init();
   if (target == SimdTarget::kAvx2) return has_avx2();
   if (target == SimdTarget::kAvx512) return has_avx512();
+  if (target == SimdTarget::kAvx512Vnni) return has_avx512() && __builtin_cpu_supports("avx512vnni");
 #elif defined(__aarch64__)
   if (target == SimdTarget::kNeon) return true;
 #endif

@@ -43,10 +43,18 @@ struct Bands {
 };
 using Coefficients = Bands<int32_t>;
 
+// What one coding leaves to the next one of the same field at another step, which then need not look for it:
+// weights, and what values cost.
+struct CoefficientMemory {
+  std::vector<CoefficientWeights> weights;  // empty: nothing is known yet
+  ContextTables tables{};
+  double rare = 0;  // bits of a value among zeros
+};
+
 // Writer. Quantises `real` by rate and distortion (`lambda`: squared steps that a bit is worth), then codes
 // the result. Side information goes to `side`.
 void encode_coefficients(BitEncoder& side, ResidualEncoder& residuals, const Bands<float>& real,
-                         double lambda, Coefficients& quantised);
+                         double lambda, CoefficientMemory& memory, Coefficients& quantised);
 // Reader; throws fail_corrupt on damaged input.
 void decode_coefficients(BitDecoder& side, ResidualDecoder& residuals, Coefficients& quantised);
 

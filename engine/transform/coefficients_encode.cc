@@ -61,22 +61,19 @@ class WeightFit {
 class CoefficientEncoder {
  public:
   CoefficientEncoder(BitEncoder& side, ResidualEncoder& residuals, const Bands<float>& real, double lambda,
-                     Coefficients& c)
-      : side_(side), residuals_(residuals), real_(real), lambda_(lambda), c_(c) {
-    size_t levels = 0;
-    for (const WaveletPart& p : c.parts) levels = std::max(levels, p.masks.size() + 1);
-    weights_.assign(levels, kFirstWeights);
-  }
+                     CoefficientMemory& memory, Coefficients& c)
+      : side_(side), residuals_(residuals), real_(real), lambda_(lambda), memory_(memory), c_(c) {}
 
   void run() {
-    round_all();
-    fit_weights();
-    if (lambda_ > 0) {
-      collect();
+    if (memory_.weights.empty()) {
+      round_all();
+      fit_weights();
+      collect([](int32_t q, float, uint8_t) { return q; });
       choose_tables();
-      refine();
+    } else {
+      round_root();
     }
-    collect();
+    collect([this](int32_t, float real, uint8_t x) { return cheapest(real, x); });
     choose_tables();
     write();
   }
@@ -87,17 +84,24 @@ class CoefficientEncoder {
     return m < 1 ? 0 : static_cast<int32_t>(x < 0 ? -m : m);
   }
 
+  void round_root() {
+    const auto& from = real_.of[0].back()[0];
+    auto& to = c_.of[0].back()[0];
+    for (size_t k = 0; k < to.size(); ++k) to[k] = rounded(from[k], 0);
+  }
+
   void round_all() {
+    constexpr float kDeadZone = 0.15f;
     for (size_t p = 0; p < c_.of.size(); ++p) {
       for (size_t l = 0; l < c_.of[p].size(); ++l) {
-        const float dead = p == 0 && l + 1 == c_.of[p].size() ? 0.0f : 0.15f;
         for (size_t b = 0; b < c_.of[p][l].size(); ++b) {
           const auto& from = real_.of[p][l][b];
           auto& to = c_.of[p][l][b];
-          for (size_t k = 0; k < to.size(); ++k) to[k] = rounded(from[k], dead);
+          for (size_t k = 0; k < to.size(); ++k) to[k] = rounded(from[k], kDeadZone);
         }
       }
     }
+    round_root();
   }
 
   void fill(const std::vector<int32_t>& q, Magnitudes& own) const {
@@ -112,7 +116,10 @@ class CoefficientEncoder {
 
   // Weights of each level from a sample of its points.
   void fit_weights() {
-    std::vector<WeightFit> fits(weights_.size());
+    size_t levels = 0;
+    for (const WaveletPart& p : c_.parts) levels = std::max(levels, p.masks.size() + 1);
+    std::vector<WeightFit> fits(levels);
+    memory_.weights.resize(levels);
     RowFeatures f;
     for_bands(c_.parts, [&](size_t p, size_t l, uint8_t axes, const Family& family, Magnitudes& own) {
       fill(c_.of[p][l][axes], own);
@@ -142,49 +149,47 @@ class CoefficientEncoder {
       });
     });
     CoefficientWeights last = kFirstWeights;
-    for (size_t l = weights_.size(); l-- > 0;) last = weights_[l] = fits[l].solve(last);
+    for (size_t l = levels; l-- > 0;) last = memory_.weights[l] = fits[l].solve(last);
   }
 
-  // Calls point(value, context) for every coefficient in coding order; what it returns becomes the
-  // coefficient.
-  template <class Point>
-  void for_points(Point&& point) {
+  // Sets every coefficient, in coding order, to decide(what it is, what it should be, context), and notes
+  // what is to be coded.
+  template <class Decide>
+  void collect(Decide&& decide) {
+    for (auto& m : members_) m.clear();
+    contexts_.clear();
+    values_.clear();
+    quiet_.clear();
     RowFeatures f;
     std::vector<uint32_t> expected;
     for_bands(c_.parts, [&](size_t p, size_t l, uint8_t axes, const Family& family, Magnitudes& own) {
-      std::vector<int32_t>& q = c_.of[p][l][axes];
-      const std::vector<float>& real = real_.of[p][l][axes];
+      int32_t* q = c_.of[p][l][axes].data();
+      const float* real = real_.of[p][l][axes].data();
+      const CoefficientWeights& weights = memory_.weights[l];
       const Index4& n = own.count();
-      const uint32_t w0 = weight_of(weights_[l][0]), w1 = weight_of(weights_[l][1]);
-      size_t at = 0;
+      const uint32_t w0 = weight_of(weights[0]), w1 = weight_of(weights[1]);
       for_rows(n, [&](const Index4& i) {
         row_features(family, i, f);
-        expect(f, weights_[l], expected);
+        expect(f, weights, expected);
         uint16_t* const row = own.row(i);
-        for (int k = 0; k < n[3]; ++k, ++at) {
-          q[at] = point(q[at], real[at], context_of(expected[k] + w0 * row[k - 1] + w1 * row[k - 2]));
-          row[k] = magnitude_of(q[at]);
+        for (int k = 0; k < n[3]; ++k, ++q, ++real) {
+          const uint8_t x = context_of(expected[k] + w0 * row[k - 1] + w1 * row[k - 2]);
+          *q = decide(*q, *real, x);
+          row[k] = magnitude_of(*q);
+          note(*q, x);
         }
       });
     });
   }
 
-  // Contexts of all points, and the residuals of each context.
-  void collect() {
-    for (auto& m : members_) m.clear();
-    contexts_.clear();
-    values_.clear();
-    quiet_.clear();
-    for_points([&](int32_t q, float, uint8_t x) {
-      if (x == kQuiet) {
-        quiet_.push_back(q);
-      } else {
-        contexts_.push_back(x);
-        values_.push_back(q);
-        members_[x].push_back(q);
-      }
-      return q;
-    });
+  void note(int32_t q, uint8_t context) {
+    if (context == kQuiet) {
+      quiet_.push_back(q);
+      return;
+    }
+    contexts_.push_back(context);
+    values_.push_back(q);
+    members_[context].push_back(q);
   }
 
   void choose_tables() {
@@ -196,38 +201,38 @@ class CoefficientEncoder {
       choice_[x] = models.implied(coefficient_scale(x));
       if (members_[x].size() > 0) choice_[x] = fit_table(members_[x], choice_[x]);
       models.table(nowhere, coefficient_scale(x), choice_[x]);
-      tables_[x] = residual_table(choice_[x]);
+      memory_.tables[x] = residual_table(choice_[x]);
     }
+    size_t rare = 1;
+    for (const int32_t q : quiet_) rare += q != 0;
+    memory_.rare = std::log2(double(quiet_.size() + 2) / double(rare)) + 2.5;
   }
 
-  // The magnitude that is cheapest, everything counted.
-  void refine() {
-    size_t quiet_nonzero = 0;
-    for (const int32_t q : quiet_) quiet_nonzero += q != 0;
-    const double rare = std::log2((double(quiet_.size()) + 2) / (double(quiet_nonzero) + 1)) + 2.5;
-    for_points([&](int32_t, float real, uint8_t x) {
-      const float most = std::abs(real);
-      int32_t m = rounded(most, 0);
-      if (m == 0) return 0;
-      const auto cost = [&](int32_t v) {
-        const double bits = x == kQuiet                   ? (v == 0 ? 0.0 : rare + 2 * std::log2(double(v)))
-                            : tables_[x].table == nullptr ? 0.0
-                                                          : residual_bits(tables_[x], v);
-        return double(most - float(v)) * (most - float(v)) + lambda_ * bits;
-      };
-      double best = cost(m);
-      int32_t q = m;
-      for (const int32_t v : {m - 1, 0}) {
-        if (v < 0 || v == m) continue;
-        if (m > 2 && v == 0) continue;
-        const double c = cost(v);
-        if (c < best) {
-          best = c;
-          q = v;
-        }
+  // Of the two nearest values and 0 the one that is cheapest, bits and what it leaves counted.
+  int32_t cheapest(float real, uint8_t context) const {
+    const float size = std::abs(real);
+    const int32_t nearest = rounded(size, 0);
+    if (nearest == 0) return 0;
+    const auto cost = [&](int32_t v) {
+      const double left = double(size) - v;
+      return left * left + lambda_ * bits(v, context);
+    };
+    int32_t best = nearest;
+    double least = cost(nearest);
+    for (int32_t v = nearest - 1; v >= (nearest > 2 ? nearest - 1 : 0); --v) {
+      const double c = cost(v);
+      if (c < least) {
+        least = c;
+        best = v;
       }
-      return real < 0 ? -q : q;
-    });
+    }
+    return real < 0 ? -best : best;
+  }
+
+  double bits(int32_t v, uint8_t context) const {
+    if (context == kQuiet) return v == 0 ? 0 : memory_.rare + 2 * std::log2(double(v));
+    const ResidualTable& t = memory_.tables[context];
+    return t.table == nullptr ? 0 : residual_bits(t, v);
   }
 
   static double residual_bits(const ResidualTable& t, int32_t q) {
@@ -243,9 +248,10 @@ class CoefficientEncoder {
 
   void write() {
     CoefficientWeights above = kFirstWeights;
-    for (size_t l = weights_.size(); l-- > 0;) {
-      for (int i = 0; i < kCoefficientFeatures; ++i) models_.weight.encode(side_, weights_[l][i] - above[i]);
-      above = weights_[l];
+    for (size_t l = memory_.weights.size(); l-- > 0;) {
+      const CoefficientWeights& w = memory_.weights[l];
+      for (int i = 0; i < kCoefficientFeatures; ++i) models_.weight.encode(side_, w[i] - above[i]);
+      above = w;
     }
     side_.raw(static_cast<uint32_t>(top_), kTopBits);
     for (int x = 0; x < top_; ++x) models_.tables.table(side_, coefficient_scale(x), choice_[x]);
@@ -265,29 +271,28 @@ class CoefficientEncoder {
       run = 0;
     }
     if (run > 0) models_.run.encode(side_, run);
-    residuals_.batch(values_, contexts_, tables_);
+    residuals_.batch(values_, contexts_, memory_.tables);
   }
 
   BitEncoder& side_;
   ResidualEncoder& residuals_;
   const Bands<float>& real_;
   double lambda_;
+  CoefficientMemory& memory_;
   Coefficients& c_;
   CoefficientModels models_;
-  std::vector<CoefficientWeights> weights_;
   std::vector<uint8_t> contexts_;
   std::vector<int32_t> values_, quiet_;
   std::array<std::vector<int32_t>, kContexts> members_;
   int top_ = 0;
   std::array<TableChoice, kContexts> choice_{};
-  ContextTables tables_{};
 };
 
 }  // namespace
 
 void encode_coefficients(BitEncoder& side, ResidualEncoder& residuals, const Bands<float>& real,
-                         double lambda, Coefficients& quantised) {
-  CoefficientEncoder(side, residuals, real, lambda, quantised).run();
+                         double lambda, CoefficientMemory& memory, Coefficients& quantised) {
+  CoefficientEncoder(side, residuals, real, lambda, memory, quantised).run();
 }
 
 }  // namespace h5neural

@@ -21,7 +21,20 @@ void Magnitudes::shape(const Index4& count) {
 namespace {
 
 void add_row(const uint16_t* row, int count, int shift, std::vector<uint32_t>& to) {
-  for (int k = 0; k < count; ++k) to[k] += row[k + shift];
+  uint32_t* const out = to.data();
+  for (int k = 0; k < count; ++k) out[k] += row[k + shift];
+}
+
+// The rows next to row j along the other axes.
+void add_rows_beside(const Magnitudes& m, const Index4& j, int count, std::vector<uint32_t>& to) {
+  for (int a = 0; a < 3; ++a) {
+    if (m.count()[a] < 2) continue;
+    for (const int step : {-1, 1}) {
+      Index4 d = j;
+      d[a] += step;
+      add_row(m.row(d[0], d[1], d[2]), count, 0, to);
+    }
+  }
 }
 
 // In its own band: rows one step back along an axis at k; beside them at k - 1 and k + 1; rows that differ
@@ -48,9 +61,8 @@ void own_features(const Magnitudes& m, const Index4& i, RowFeatures& f) {
   }
 }
 
-// The point of a coarser band at i, and those next to it.
-void above_features(const Relative& relative, const Index4& i, int width, std::vector<uint32_t>& at,
-                    std::vector<uint32_t>& around) {
+// The point of a coarser band at i, and those next to it: summed along the coarser row, then spread.
+void above_features(const Relative& relative, const Index4& i, int width, RowFeatures& f, int feature) {
   if (relative.band == nullptr) return;
   const Magnitudes& m = *relative.band;
   Index4 j = i;
@@ -58,22 +70,31 @@ void above_features(const Relative& relative, const Index4& i, int width, std::v
     if (relative.halved >> a & 1) j[a] = i[a] / 2;
     j[a] = std::min(j[a], m.count()[a] - 1);
   }
-  const int half = relative.halved >> 3 & 1;
-  const int last = m.count()[3] - 1;
-  const auto gather = [&](const uint16_t* row, int shift, std::vector<uint32_t>& to) {
-    for (int k = 0; k < width; ++k) to[k] += row[std::min(k >> half, last) + shift];
-  };
+  const int coarse = m.count()[3];
   const uint16_t* const row = m.row(j[0], j[1], j[2]);
-  gather(row, 0, at);
-  gather(row, -1, around);
-  gather(row, 1, around);
-  for (int a = 0; a < 3; ++a) {
-    if (m.count()[a] < 2) continue;
-    for (const int step : {-1, 1}) {
-      Index4 d = j;
-      d[a] += step;
-      gather(m.row(d[0], d[1], d[2]), 0, around);
+  std::vector<uint32_t>& around = f.scratch;
+  around.assign(static_cast<size_t>(coarse), 0);
+  add_row(row, coarse, -1, around);
+  add_row(row, coarse, 1, around);
+  add_rows_beside(m, j, coarse, around);
+  uint32_t *const to = f.sum[feature].data(), *const to_around = f.sum[feature + 1].data();
+  if (!(relative.halved >> 3 & 1)) {
+    for (int k = 0; k < width; ++k) {
+      const int from = std::min(k, coarse - 1);
+      to[k] += row[from];
+      to_around[k] += around[from];
     }
+    return;
+  }
+  const int pairs = std::min(width / 2, coarse);
+  for (int k = 0; k < pairs; ++k) {
+    to[2 * k] = to[2 * k + 1] = row[k];
+    to_around[2 * k] = to_around[2 * k + 1] = around[k];
+  }
+  for (int k = 2 * pairs; k < width; ++k) {
+    const int from = std::min(k / 2, coarse - 1);
+    to[k] = row[from];
+    to_around[k] = around[from];
   }
 }
 
@@ -85,14 +106,7 @@ void sister_features(const Magnitudes& m, const Index4& i, int width, RowFeature
   add_row(row, both, 0, f.sum[4]);
   add_row(row, both, -1, f.sum[5]);
   add_row(row, both, 1, f.sum[5]);
-  for (int a = 0; a < 3; ++a) {
-    if (m.count()[a] < 2) continue;
-    for (const int step : {-1, 1}) {
-      Index4 d = j;
-      d[a] += step;
-      add_row(m.row(d[0], d[1], d[2]), both, 0, f.sum[5]);
-    }
-  }
+  add_rows_beside(m, j, both, f.sum[5]);
 }
 
 }  // namespace
@@ -101,9 +115,9 @@ void row_features(const Family& family, const Index4& i, RowFeatures& f) {
   const int width = family.own->count()[3];
   for (auto& s : f.sum) s.assign(static_cast<size_t>(width), 0);
   own_features(*family.own, i, f);
-  above_features(family.parent, i, width, f.sum[2], f.sum[3]);
+  above_features(family.parent, i, width, f, 2);
   for (const Magnitudes* s : family.sisters) sister_features(*s, i, width, f);
-  above_features(family.uncle, i, width, f.sum[6], f.sum[7]);
+  above_features(family.uncle, i, width, f, 6);
 }
 
 void expect(const RowFeatures& f, const CoefficientWeights& weights, std::vector<uint32_t>& expected) {

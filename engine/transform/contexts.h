@@ -80,6 +80,7 @@ struct Family {
 // the row itself is added point by point: magnitude k - 1 to feature 0, k - 2 to feature 1.
 struct RowFeatures {
   std::array<std::vector<uint32_t>, kCoefficientFeatures> sum;
+  std::vector<uint32_t> scratch;
 };
 void row_features(const Family& family, const Index4& i, RowFeatures& f);
 // Their weighted sum, units of 2^-8.

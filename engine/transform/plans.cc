@@ -149,8 +149,9 @@ class PlanSearch {
       WaveletPlan plan = tried.plan;
       plan.n = box_.n;
       std::vector<int32_t> decoded;
+      CoefficientMemory memory;
       tried.bits =
-          8 * double(encode_transform(part_, analyse(plan, field_), choice_, field_, decoded).size());
+          8 * double(encode_transform(part_, analyse(plan, field_), choice_, field_, memory, decoded).size());
       if (choice_.pointwise) return;
       double squares = 0;
       for (size_t k = 0; k < decoded.size(); ++k) {

@@ -40,7 +40,8 @@ struct TransformChoice {
 // Writer. in.n, in.step_bits and in.skip count; there is no base. `decoded` receives what the reader will
 // get.
 Bytes encode_transform(const WalkInput& in, const Analysis& analysis, const TransformChoice& choice,
-                       std::span<const double> target, std::vector<int32_t>& decoded);
+                       std::span<const double> target, CoefficientMemory& memory,
+                       std::vector<int32_t>& decoded);
 
 // Reader. Throws fail_corrupt on a damaged section.
 void decode_transform(const WalkInput& in, ByteSpan section, std::span<int32_t> decoded);

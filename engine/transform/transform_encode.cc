@@ -86,12 +86,12 @@ class TransformEncoder {
     scales_.step = static_cast<uint32_t>(std::clamp(choice.step * (1 << kStepFraction), 1.0, 4e9));
   }
 
-  Bytes run(std::span<const double> target, std::vector<int32_t>& decoded) {
+  Bytes run(std::span<const double> target, CoefficientMemory& memory, std::vector<int32_t>& decoded) {
     scale();
     BitEncoder side;
     ResidualEncoder residuals;
     write_plan(side);
-    encode_coefficients(side, residuals, real_, choice_.lambda, c_);
+    encode_coefficients(side, residuals, real_, choice_.lambda, memory, c_);
     centre();
     side.raw(static_cast<uint32_t>(scales_.shift_one + kMostShift), kShiftBits);
     side.raw(static_cast<uint32_t>(scales_.shift_more + kMostShift), kShiftBits);
@@ -196,8 +196,9 @@ double estimated_bits(const Analysis& a, double step) {
 }
 
 Bytes encode_transform(const WalkInput& in, const Analysis& analysis, const TransformChoice& choice,
-                       std::span<const double> target, std::vector<int32_t>& decoded) {
-  return TransformEncoder(in, analysis, choice).run(target, decoded);
+                       std::span<const double> target, CoefficientMemory& memory,
+                       std::vector<int32_t>& decoded) {
+  return TransformEncoder(in, analysis, choice).run(target, memory, decoded);
 }
 
 }  // namespace h5neural

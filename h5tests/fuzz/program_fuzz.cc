@@ -31,6 +31,9 @@ class Tensors {
     add("c", TensorType::kInt16, {3});
     add("m", TensorType::kInt32, {5});
     add("t", TensorType::kInt16, {64});
+    add("k", TensorType::kInt8, {5, 3, 2});
+    add("l", TensorType::kInt16, {3, 2, 3, 5});
+    add("n", TensorType::kInt8, {5, 2, 1, 2, 3});
   }
   const Tensor* find(const std::string& name) const {
     const auto it = tensors_.find(name);

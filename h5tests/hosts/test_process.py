@@ -258,7 +258,7 @@ def test_threads_change_no_byte():
     assert len(said) == 1
 
 
-@pytest.mark.parametrize("backend", ["scalar", "avx2", "avx512", "no such set"])
+@pytest.mark.parametrize("backend", ["scalar", "avx2", "avx512", "avx512vnni", "no such set"])
 def test_backends_change_no_byte(backend):
     """H5NEURAL_BACKEND holds the vectors back; payloads written under each decode to the same bytes under all."""
     said = []

@@ -6,32 +6,13 @@
 
 #include "exact/backend.h"
 #include "exact/known_answer.h"
+#include "program_store.h"
 #include "support/failure.h"
 
 namespace h5neural {
 namespace {
 
-// Tensors by name, made from plain numbers.
-class Store {
- public:
-  template <class T>
-  void add(const std::string& name, std::vector<uint32_t> shape, const std::vector<T>& values) {
-    auto& b = bytes_[name];
-    b.resize(values.size() * sizeof(T));
-    std::memcpy(b.data(), values.data(), b.size());
-    tensors_[name] = {static_cast<TensorType>(sizeof(T)), std::move(shape), b};
-  }
-  Program parse(const std::string& json) const {
-    return parse_program("test", json, [this](const std::string& name) -> const Tensor* {
-      const auto it = tensors_.find(name);
-      return it == tensors_.end() ? nullptr : &it->second;
-    });
-  }
-
- private:
-  std::map<std::string, std::vector<uint8_t>> bytes_;
-  std::map<std::string, Tensor> tensors_;
-};
+using Store = ProgramStore;
 
 std::string refusal(const Store& store, const std::string& json) {
   try {
@@ -94,6 +75,49 @@ TEST(ExactProgram, LinearIsTheSumOfProducts) {
       EXPECT_EQ(y[i * kRows + o], sum);
     }
   }
+}
+
+// The definition, in 64 bits: [5, 4, 2] by a kernel of [3, 2].
+TEST(ExactProgram, ConvIsTheSumOverItsTaps) {
+  std::mt19937 draw(2);
+  std::vector<int8_t> w(3 * 3 * 2 * 2);
+  std::vector<int32_t> b{5, -70000, 123}, x(5 * 4 * 2);
+  for (auto& v : w) v = static_cast<int8_t>(draw());
+  for (auto& v : x) v = static_cast<int32_t>(draw() % 65536) - 32768;
+  Store s;
+  s.add("w", {3, 3, 2, 2}, w);
+  s.add("b", {3}, b);
+  const Program p = s.parse(R"({"inputs":[{"shape":[5,4,2],"min":-32768,"max":32767}],"ops":[
+      {"op":"conv","in":[0],"weight":"w","bias":"b","stride":[2,1],"before":[2,0],"after":[1,1]},
+      {"op":"conv_transposed","in":[0],"weight":"w","bias":"b","stride":[2,3],"before":[1,0],"after":[0,-2]}],
+      "outputs":[1,2]})");
+  EXPECT_EQ(p.values[1].shape, (std::vector<uint32_t>{3, 4, 3}));
+  EXPECT_EQ(p.values[2].shape, (std::vector<uint32_t>{10, 13, 3}));
+  const auto out = run(p, std::vector<Batch>{x}, 1);
+  std::vector<int64_t> conv, spread;
+  for (int q = 0; q < 3 * 4 + 10 * 13; ++q)
+    (q < 12 ? conv : spread).insert((q < 12 ? conv : spread).end(), b.begin(), b.end());
+  for (int a = 0; a < 5; ++a) {
+    for (int c = 0; c < 4; ++c) {
+      for (int tap = 0; tap < 6; ++tap) {
+        const int t = tap / 2, u = tap % 2;
+        for (int o = 0; o < 3; ++o) {
+          int64_t sum = 0;
+          for (int i = 0; i < 2; ++i) {
+            sum += int64_t{w[static_cast<size_t>((o * 6 + tap) * 2 + i)]} *
+                   x[static_cast<size_t>((a * 4 + c) * 2 + i)];
+          }
+          // a = 2 q + t - 2 for the convolution; q = 2 a + t - 1 for the transposed one.
+          if ((a + 2 - t) % 2 == 0 && a + 2 - t >= 0 && (a + 2 - t) / 2 < 3 && c >= u)
+            conv[static_cast<size_t>(((a + 2 - t) / 2 * 4 + c - u) * 3 + o)] += sum;
+          const int q = 2 * a + t - 1, r = 3 * c + u;
+          if (q >= 0 && q < 10) spread[static_cast<size_t>((q * 13 + r) * 3 + o)] += sum;
+        }
+      }
+    }
+  }
+  EXPECT_TRUE(std::equal(conv.begin(), conv.end(), out[0].begin(), out[0].end()));
+  EXPECT_TRUE(std::equal(spread.begin(), spread.end(), out[1].begin(), out[1].end()));
 }
 
 // Rounds half up, towards minus infinity below: (x m + 2^(s-1)) >> s.
@@ -200,6 +224,7 @@ TEST_P(HostileProgram, IsRefusedWithASentence) {
   s.add<int32_t>("wide", {2, 3}, {1, 2, 3, 4, 5, 6});
   s.add<int32_t>("b", {2}, {0, 0});
   s.add<int16_t>("t", {4}, {0, 1, 2, 3});
+  s.add<int8_t>("k", {2, 3, 2}, std::vector<int8_t>(12, 1));
   const std::string said = refusal(s, GetParam().json);
   EXPECT_NE(said.find(GetParam().said), std::string::npos) << GetParam().what << ": '" << said << "'";
   EXPECT_NE(said.find("; get the"), std::string::npos) << "no remedy: " << said;
@@ -207,6 +232,14 @@ TEST_P(HostileProgram, IsRefusedWithASentence) {
 
 #define IN R"({"inputs":[{"shape":[3],"min":-9,"max":9}],"ops":[)"
 #define OUT R"(],"outputs":[1]})"
+#define CONV(what, op, stride, before, after, said)                                                          \
+  Hostile {                                                                                                  \
+    what,                                                                                                    \
+        R"({"inputs":[{"shape":[2,2],"min":0,"max":1}],"ops":[{"op":")" op                                   \
+        R"(","in":[0],"weight":"k","bias":"b","stride":)" stride R"(,"before":)" before R"(,"after":)" after \
+        "}],\"outputs\":[1]}",                                                                               \
+        said                                                                                                 \
+  }
 INSTANTIATE_TEST_SUITE_P(
     All, HostileProgram,
     testing::Values(
@@ -278,6 +311,34 @@ INSTANTIATE_TEST_SUITE_P(
         Hostile{"multipliers",
                 IN R"({"op":"requantise","in":[0],"multiplier":"b","shift":1,"min":0,"max":1})" OUT,
                 "2 multipliers"},
+        Hostile{"conv weights", IN R"({"op":"conv","in":[0],"weight":"w","bias":"b"})" OUT, "spatial axes"},
+        Hostile{"conv rank",
+                IN
+                R"({"op":"conv","in":[0],"weight":"k","bias":"b","stride":[1],"before":[0],"after":[0]})" OUT,
+                "input of rank 1"},
+        CONV("conv strides", "conv", "[]", "[0]", "[0]", "one number for each"),
+        CONV("conv many strides", "conv", "[1,1]", "[0]", "[0]", "array of at most 1"),
+        CONV("conv stride 0", "conv", "[0]", "[0]", "[0]", "not an integer from 1"),
+        CONV("conv border", "conv", "[1]", "[3]", "[0]", "wider than its kernel"),
+        CONV("conv crop", "conv", "[1]", "[0]", "[-1]", "wider than its kernel"),
+        CONV("conv crop transposed", "conv_transposed", "[2]", "[0]", "[-2]", "wider than its kernel"),
+        CONV("conv empty transposed", "conv_transposed", "[1]", "[2]", "[2]", "result is empty"),
+        Hostile{
+            "conv empty",
+            R"({"inputs":[{"shape":[2,2],"min":0,"max":1}],"ops":[{"op":"conv","in":[0],"weight":"k","bias":"b","stride":[1],"before":[0],"after":[0]}],"outputs":[1]})",
+            "result is empty"},
+        Hostile{
+            "conv channels",
+            R"({"inputs":[{"shape":[2,3],"min":0,"max":1}],"ops":[{"op":"conv","in":[0],"weight":"k","bias":"b","stride":[1],"before":[1],"after":[1]}],"outputs":[1]})",
+            "2 channels for an input of 3"},
+        Hostile{
+            "conv wide input",
+            R"({"inputs":[{"shape":[2,2],"min":0,"max":40000}],"ops":[{"op":"conv","in":[0],"weight":"k","bias":"b","stride":[1],"before":[1],"after":[1]}],"outputs":[1]})",
+            "16 bits"},
+        Hostile{
+            "conv memory",
+            R"({"inputs":[{"shape":[2000,2],"min":0,"max":1}],"ops":[{"op":"conv_transposed","in":[0],"weight":"k","bias":"b","stride":[60000],"before":[1],"after":[1]}],"outputs":[1]})",
+            "too large"},
         Hostile{"empty clamp", IN R"({"op":"clamp","in":[0],"min":2,"max":1})" OUT, "limits are empty"}),
     [](const auto& i) {
       std::string s = i.param.what;
@@ -286,6 +347,23 @@ INSTANTIATE_TEST_SUITE_P(
     });
 #undef IN
 #undef OUT
+#undef CONV
+
+// The transposed convolution's sums are those of the taps that meet: one of 2^31 / 3 each, three of them too
+// many.
+TEST(ExactProof, TransposedConvolutionsSumTheTapsOfAPhase) {
+  Store s;
+  s.add<int16_t>("w", {1, 3, 1}, {30000, 30000, 30000});
+  s.add<int32_t>("b", {1}, {0});
+  const auto json = [](int stride) {
+    return R"({"inputs":[{"shape":[4,1],"min":-30000,"max":30000}],"ops":[{"op":"conv_transposed","weight":"w","bias":"b",
+        "in":[0],"stride":[)" +
+           std::to_string(stride) + R"(],"before":[0],"after":[0]}],"outputs":[1]})";
+  };
+  EXPECT_EQ(s.parse(json(3)).largest_sum, uint64_t{900000000});
+  EXPECT_EQ(s.parse(json(2)).largest_sum, uint64_t{1800000000});
+  EXPECT_NE(refusal(s, json(1)).find("row 0"), std::string::npos);
+}
 
 // A few bytes of JSON that ask for hours of work.
 TEST(ExactProof, WorkIsBounded) {

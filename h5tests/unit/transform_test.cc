@@ -141,7 +141,8 @@ TEST(Transform, DecodesToWhatTheWriterSaw) {
           choice.pointwise = pointwise;
           in.skip = pointwise ? std::span<const uint8_t>(skip) : std::span<const uint8_t>();
           std::vector<int32_t> seen, read(x.size());
-          const Bytes section = encode_transform(in, analyse(plan, x), choice, x, seen);
+          CoefficientMemory memory;
+          const Bytes section = encode_transform(in, analyse(plan, x), choice, x, memory, seen);
           decode_transform(in, section, read);
           ASSERT_EQ(seen, read);
           for (size_t k = 0; pointwise && k < x.size(); ++k) {
@@ -162,7 +163,8 @@ TEST(Transform, ErrorsOfAStepAreThoseOfItsRounding) {
   choice.step = 200;
   choice.lambda = 0;
   std::vector<int32_t> y;
-  encode_transform(in, analyse({n, {{14, 14}, {}}}, x), choice, x, y);
+  CoefficientMemory memory;
+  encode_transform(in, analyse({n, {{14, 14}, {}}}, x), choice, x, memory, y);
   double squares = 0;
   for (size_t k = 0; k < x.size(); ++k) squares += (x[k] - y[k]) * (x[k] - y[k]);
   // Uniform rounding of an orthonormal transform leaves step / sqrt(12); 9/7 is nearly orthonormal.
@@ -183,8 +185,11 @@ TEST(Transform, TakesTimeApartWhereAPatternStays) {
   ASSERT_GE(plans[0].stages.size(), 2u);
   EXPECT_EQ(plans[0].stages[0][0], 0b0010);
   std::vector<int32_t> y;
-  const size_t apart = encode_transform(in, analyse(plans[0], x), choice, x, y).size();
-  const size_t together = encode_transform(in, analyse({n, {{14, 14, 14, 14}}}, x), choice, x, y).size();
+  CoefficientMemory memory;
+  const size_t apart = encode_transform(in, analyse(plans[0], x), choice, x, memory, y).size();
+  memory = {};
+  const size_t together =
+      encode_transform(in, analyse({n, {{14, 14, 14, 14}}}, x), choice, x, memory, y).size();
   EXPECT_LT(4 * apart, together);
 }
 
@@ -197,7 +202,8 @@ TEST(Transform, CostsNextToNothingWhereThereIsNothing) {
   TransformChoice choice;
   choice.step = 64;
   std::vector<int32_t> y;
-  EXPECT_LT(encode_transform(in, analyse({n, {{14, 14, 14, 14}}}, x), choice, x, y).size(), 1500u);
+  CoefficientMemory memory;
+  EXPECT_LT(encode_transform(in, analyse({n, {{14, 14, 14, 14}}}, x), choice, x, memory, y).size(), 1500u);
 }
 
 TEST(Transform, RefusesDamageOrGivesSomeField) {
@@ -210,7 +216,8 @@ TEST(Transform, RefusesDamageOrGivesSomeField) {
   choice.step = 20;
   choice.pointwise = true;
   std::vector<int32_t> y;
-  const Bytes section = encode_transform(in, analyse({n, {{8, 8}, {6, 6, 6}}}, x), choice, x, y);
+  CoefficientMemory memory;
+  const Bytes section = encode_transform(in, analyse({n, {{8, 8}, {6, 6, 6}}}, x), choice, x, memory, y);
   std::mt19937 random(5);
   int refused = 0;
   for (int round = 0; round < 3000; ++round) {

@@ -122,10 +122,10 @@ H5N_API int32_t h5n_inspect(const void* payload, size_t payload_bytes, h5n_info*
 H5N_API int32_t h5n_decode(const void* payload, size_t payload_bytes, void* chunk, size_t nbytes,
                            h5n_error* error);
 
-/* What the integer arithmetic of a reader can run on: "scalar" serves everything, "neon", "avx2" and "avx512"
- * the inner loops of the corrections, all with the same bits. The fastest that passes its known answer is
- * used; the environment variable H5NEURAL_BACKEND (scalar, neon, avx2, avx512) allows none beyond the one it
- * names. Index from 0; returns 0 past the last. */
+/* What the integer arithmetic of a reader can run on: "scalar" serves everything, "simd-..." the programs of
+ * models, "neon", "avx2" and "avx512" the inner loops of the corrections, all with the same bits. The fastest
+ * that passes its known answer is used; the environment variable H5NEURAL_BACKEND (scalar, neon, avx2,
+ * avx512, avx512vnni) allows none beyond the one it names. Index from 0; returns 0 past the last. */
 typedef struct h5n_backend {
   const char* name;
   int32_t available;    /* 1: this machine can run it */

@@ -5,6 +5,8 @@
 #include <ATen/Context.h>
 #include <c10/core/InferenceMode.h>
 
+#include "exact/conv.h"
+
 namespace h5neural {
 namespace {
 
@@ -25,6 +27,10 @@ class Interpreter {
     switch (op.kind) {
       case OpKind::kLinear:
         values.push_back(linear(op, x));
+        break;
+      case OpKind::kConv:
+      case OpKind::kConvTransposed:
+        values.push_back(conv(op, x, conv_shape(op, p_.values[op.in[0]].shape)));
         break;
       case OpKind::kAdd:
         values.push_back(x + values[op.in[1]]);
@@ -58,11 +64,49 @@ class Interpreter {
   }
 
  private:
+  at::Tensor weights(const Op& op) const {  // [rows, columns]
+    return at::from_blob(const_cast<int16_t*>(op.weights.data()), {op.rows, op.columns}, at::kShort)
+        .to(carrier());
+  }
+  at::ScalarType carrier() const { return p_.largest_sum < (1u << 24) ? at::kFloat : at::kDouble; }
+
   at::Tensor linear(const Op& op, const at::Tensor& x) const {
-    const auto type = p_.largest_sum < (1u << 24) ? at::kFloat : at::kDouble;
-    const auto w =
-        at::from_blob(const_cast<int16_t*>(op.weights.data()), {op.rows, op.columns}, at::kShort).to(type);
-    return (at::matmul(x.to(type), w.t())).to(at::kLong) + int_tensor(op.bias);
+    return (at::matmul(x.to(carrier()), weights(op).t())).to(at::kLong) + int_tensor(op.bias);
+  }
+
+  // One matrix product for each tap, on the part of the input that it meets; LibTorch's own convolutions may
+  // transform their data, which is not exact.
+  at::Tensor conv(const Op& op, const at::Tensor& x, const ConvShape& s) const {
+    const bool transposed = op.kind == OpKind::kConvTransposed;
+    const auto w = weights(op).reshape({op.rows, -1, static_cast<int64_t>(s.channels)});
+    const auto in = x.to(carrier()).reshape({items_, s.in[0], s.in[1], s.in[2], -1});
+    at::Tensor y = at::zeros({items_, s.out[0], s.out[1], s.out[2], op.rows}, w.options());
+    for (int64_t t = 0; t < w.size(1); ++t) {
+      const std::array<int64_t, 3> tap{t / (s.kernel[1] * s.kernel[2]), t / s.kernel[2] % s.kernel[1],
+                                       t % s.kernel[2]};
+      at::Tensor from = in, to = y;
+      for (size_t d = 0; d < 3; ++d) meet(s, d, tap[d], transposed, from, to);
+      if (from.numel() > 0 && to.numel() > 0) to.add_(at::matmul(from, w.select(1, t).t()));
+    }
+    std::vector<int64_t> shape{items_};
+    for (size_t d = 3 - op.kernel.size(); d < 3; ++d) shape.push_back(s.out[d]);
+    shape.push_back(op.rows);
+    return y.to(at::kLong).reshape(shape) + int_tensor(op.bias);
+  }
+
+  // Narrows axis d of input and result to the positions that meet at tap t: `every` on the side with steps
+  // lies at i * stride + t - before, for i on the other side.
+  static void meet(const ConvShape& s, size_t d, int64_t t, bool transposed, at::Tensor& from,
+                   at::Tensor& to) {
+    const int64_t every = transposed ? s.out[d] : s.in[d], other = transposed ? s.in[d] : s.out[d];
+    const int64_t shift = t - s.before[d], stride = s.stride[d];
+    const int64_t first = shift >= 0 ? 0 : (-shift + stride - 1) / stride;
+    const int64_t last = shift >= every ? 0 : std::min(other, (every - 1 - shift) / stride + 1);
+    const auto axis = static_cast<int64_t>(d) + 1;
+    at::Tensor &strided = transposed ? to : from, &plain = transposed ? from : to;
+    const int64_t count = std::max<int64_t>(0, last - first), begin = count > 0 ? first * stride + shift : 0;
+    plain = plain.narrow(axis, count > 0 ? first : 0, count);
+    strided = strided.slice(axis, begin, count > 0 ? begin + (count - 1) * stride + 1 : 0, stride);
   }
 
   const Program& p_;
