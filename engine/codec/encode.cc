@@ -14,6 +14,7 @@
 #include "codec/decode.h"
 #include "codec/exact_bytes.h"
 #include "codec/params.h"
+#include "corrections/box.h"
 #include "corrections/choose_schedule.h"
 #include "corrections/reference.h"
 #include "corrections/repeats.h"
@@ -340,11 +341,17 @@ class Encoder {
     offer_walks(s, lattice, in, likely_schedules(in, target, rest), target, base);
   }
 
-  // Lattice points as they are, for fields of equal or repeating values: bins one lattice unit wide.
-  void offer_repeats(const Setting& s) {
-    constexpr double kWorthTrying = 0.25;
+  // Lattice points as they are, bins one lattice unit wide; nothing where few of them are equal or come
+  // again.
+  struct Repeated {
     Lattice lattice;
-    if (params_.mode == H5N_LOSSLESS || !choose_lattice(s, lattice)) return;
+    std::vector<int32_t> points;
+  };
+  std::optional<Repeated> repeated(const Setting& s) const {
+    constexpr double kWorthTrying = 0.25;
+    Repeated r;
+    Lattice& lattice = r.lattice;
+    if (params_.mode == H5N_LOSSLESS || !choose_lattice(s, lattice)) return {};
     if (lattice.domain == Lattice::kLinear) {
       lattice.unit = std::ldexp(lattice.unit, lattice.step_bits);
       lattice.origin = static_cast<int64_t>(std::nearbyint((s.low / 2 + s.high / 2) / lattice.unit));
@@ -354,10 +361,15 @@ class Encoder {
                        lattice.bit_unit;
     }
     lattice.step_bits = 0;
-    const std::vector<int32_t> points = filled(s, targets(s, lattice));
-    if (repeated_share(points, extents_) < kWorthTrying) return;
-    const Bytes section = encode_repeats(points, extents_, static_cast<int>(params_.effort), bar());
-    if (!section.empty()) finish_lattice(s, lattice, points, H5N_KIND_REPEATS, section, {});
+    r.points = filled(s, targets(s, lattice));
+    return repeated_share(r.points, extents_) < kWorthTrying ? std::nullopt : std::optional(std::move(r));
+  }
+
+  void offer_repeats(const Setting& s) {
+    const auto r = repeated(s);
+    if (!r) return;
+    const Bytes section = encode_repeats(r->points, extents_, static_cast<int>(params_.effort), bar());
+    if (!section.empty()) finish_lattice(s, r->lattice, r->points, H5N_KIND_REPEATS, section, {});
   }
 
   bool choose_lattice(const Setting& s, Lattice& lattice) const {
@@ -572,7 +584,7 @@ class Encoder {
     if (parts_.transform) {
       search_transform(*s);
       if (const auto m = masked(*s)) search_transform(*m);
-      if (params_.effort < 3 && !best_.empty()) return;
+      if (!best_.empty() && (params_.effort < 3 || !walk_promises_)) return;
     }
     search_walks(*s);
   }
@@ -592,9 +604,48 @@ class Encoder {
     choice.lambda = kL2Lambda;
     choice.spare = effort().spare;
     choice.step = std::ldexp(kL2Step, lattice.step_bits);
+    WaveletPlan best;
     for (const WaveletPlan& plan : choose_plans(in, schedules, field, choice, plan_effort())) {
       search_step(s, lattice, in, analyse(plan, field), target, choice);
+      if (best.stages.empty()) best = plan;
     }
+    // Near the end of its search both are known: a part tells whether the walk can come near.
+    walk_promises_ =
+        walk_promises_ || params_.effort >= 7 || walk_comes_near(in, schedules, field, best, choice);
+  }
+
+  // Whether the walk comes near a transform for what it leaves, on a part of the
+  // field.
+  bool walk_comes_near(const WalkInput& in, const std::vector<Schedule>& schedules,
+                       const std::vector<double>& field, WaveletPlan plan,
+                       const TransformChoice& choice) const {
+    constexpr double kNear = 1.3, kShare = 1.0 / 8, kLeastPoints = 16384;
+    const Box box(in.n, std::max(kLeastPoints, kShare * double(field.size())));
+    const std::vector<double> part = box.cut<double>(field, in.n);
+    const std::vector<uint8_t> skip = box.cut(in.skip, in.n);
+    WalkInput cut;
+    cut.n = plan.n = box.n;
+    cut.step_bits = in.step_bits;
+    cut.skip = skip;
+    const auto price = [&](const Bytes& section, const std::vector<int32_t>& decoded) {
+      double squares = 0;
+      for (size_t k = 0; k < part.size(); ++k) {
+        if (skip.empty() || skip[k] == 0) squares += (part[k] - decoded[k]) * (part[k] - decoded[k]);
+      }
+      return 8 * double(section.size()) + squares / (choice.step * choice.step * choice.lambda);
+    };
+    std::vector<int32_t> decoded;
+    CoefficientMemory memory;
+    const Bytes wave = encode_transform(cut, analyse(plan, part), choice, part, memory, decoded);
+    const double of_wave = price(wave, decoded);
+    Schedule schedule = cropped(schedules.front(), box.n);
+    for (size_t l = 0; l < schedule.levels.size(); ++l) {
+      schedule.levels[l].finer = static_cast<uint8_t>(std::min<size_t>(kMaxFiner, 2 * l));
+    }
+    WalkEffort quick = effort();
+    quick.samples = std::min(quick.samples, 700);
+    const Bytes walk = encode_walk(cut, schedule, part, quick, decoded);
+    return price(walk, decoded) < kNear * of_wave;
   }
 
   void search_step(const Setting& s, const Lattice& lattice, const WalkInput& in, const Analysis& analysis,
@@ -676,6 +727,7 @@ class Encoder {
   double rmse_limit_ = -1;  // L2 modes only
   size_t round_size_ = 0;   // of the smallest candidate at the bound being tried, and its error
   double round_rmse_ = 0;
+  bool walk_promises_ = false;
   unsigned finer_ = 0;     // quarter octaves by which bins narrow from level to level
   Bytes best_;             // the smallest candidate so far
   double best_bound_ = 0;  // its pointwise bound
