@@ -52,8 +52,12 @@ class RandomBits:
         self.put_bit(model, bit)
         return bit
 
-    def raw(self, count):
-        v = self.rng.randrange(6 if count == 3 else 1 << count)  # the three raw bits name one of six variograms
+    def raw(self, count, most=None, what=""):
+        v = self.rng.randrange((1 << count) if most is None else most + 1)
+        if what == "levels":  # few levels keep the boxes large enough to look at each other
+            v = min(v, self.rng.choice((0, 1, 2, 3, 5, 31)))
+        if what == "the number of tables" and self.rng.random() < 0.8:
+            v = most
         self.put_raw(v, count)
         return v
 
@@ -100,9 +104,9 @@ class RandomResiduals(rp.Residuals):
     def __init__(self, rng):
         self.rng, self.raw, self.states, self.batches = rng, RandomRaw(rng), [None], []
 
-    def batch(self, choices):
+    def begin(self):
         self.batches.append([])
-        return super().batch(choices)
+        super().begin()
 
     def symbol(self, table, lane):
         s = bisect.bisect_right(table.start, self.rng.randrange(4096)) - 1
@@ -130,16 +134,36 @@ class RandomResiduals(rp.Residuals):
         return head + struct.pack(f"<{len(states)}I{len(words)}H", *states, *reversed(words))
 
 
-def walk_section(rng, n, step_bits, skip, based):
-    for _ in range(1000):  # until the masks of all levels name one to three axes
+def section(rng, decode):
+    """Side information and residuals, as decode(side, residuals) reads them."""
+    for _ in range(1000):  # until no limit is broken, such as a walk's masks that must name one to three axes
         side, residuals = RandomBits(rng, rng.choice((0.5, 0.7, 0.95))), RandomResiduals(rng)
         try:
-            rp.walk(n, step_bits, skip, based, side, residuals)
+            decode(side, residuals)
         except rp.Damaged:
             continue
         coded = side.finish()
         return varint(len(coded)) + coded + residuals.stream()
-    raise AssertionError("no schedule found")
+    raise AssertionError("no section found")
+
+
+def walk_section(rng, n, step_bits, skip, based):
+    return section(rng, lambda side, residuals: rp.walk(n, step_bits, skip, based, side, residuals))
+
+
+def walk_corrections(rng, n, step_bits, skip):
+    reference = rng.choice((0, 0, 1, 2, 3, 4))
+    corrections = bytes([reference])
+    if reference:
+        axis = reference - 1
+        coded = walk_section(rng, [1 if a == axis else k for a, k in enumerate(n)], max(0, step_bits - 3),
+                             skip.all(axis=axis, keepdims=True), False)
+        corrections += varint(len(coded)) + coded
+    return corrections + walk_section(rng, n, step_bits, skip, bool(reference))
+
+
+def transform_corrections(rng, n, step_bits, skip):
+    return section(rng, lambda side, residuals: rp.transform(n, step_bits, skip, side, residuals))
 
 
 def specials_section(rng, extents, size):
@@ -170,12 +194,12 @@ def random_extents(rng):
     return extents
 
 
-def payload(seed):
-    """A payload of kind walk, its hash and checksum as the reader of read_payload.py says."""
+def payload(seed, transform=False):
+    """A payload of kind walk or transform, its hash and checksum as the reader of read_payload.py says."""
     rng = random.Random(seed)
     extents = random_extents(rng)
-    n, kind = rp.fold(extents), rng.choice((1, 2))
-    size, domain, step_bits = 4 * kind, rng.choice((0, 1)), rng.randint(0, 4)
+    n, word = rp.fold(extents), rng.choice((1, 2))
+    size, domain, step_bits = 4 * word, rng.choice((0, 1)), rng.randint(0, 4)
     specials, classes = specials_section(rng, extents, size)
     if domain == 0:
         unit = struct.pack("<d", rng.uniform(1, 2) * 2.0**rng.randint(-40, 20))
@@ -184,17 +208,10 @@ def payload(seed):
         unit, origin = varint(rng.choice((1, rng.getrandbits(12) + 1, 2**63 - 1))), rng.randint(-2**63, 2**63 - 1)
     corrections = bytes([domain << 4 | step_bits]) + unit + zigzag(origin)
     skip = np.zeros(n, bool) if classes is None else (classes != 0).reshape(n)
-    reference = rng.choice((0, 0, 1, 2, 3, 4))
-    corrections += bytes([reference])
-    if reference:
-        axis = reference - 1
-        section = walk_section(rng, [1 if a == axis else k for a, k in enumerate(n)], max(0, step_bits - 3),
-                               skip.all(axis=axis, keepdims=True), False)
-        corrections += varint(len(section)) + section
-    corrections += walk_section(rng, n, step_bits, skip, bool(reference))
-    head = bytes([1, kind | rng.choice((0, 16)), len(extents)]) + b"".join(map(varint, extents)) + \
+    corrections += (transform_corrections if transform else walk_corrections)(rng, n, step_bits, skip)
+    head = bytes([1, word | rng.choice((0, 16)), len(extents)]) + b"".join(map(varint, extents)) + \
         struct.pack("<d", 1.0) + varint(0) + varint(len(specials))
-    return seal(b"hN\1\2" + bytes(8) + head + specials + corrections)
+    return seal(bytes([*b"hN\1", rp.TRANSFORM if transform else rp.WALK]) + bytes(8) + head + specials + corrections)
 
 
 def seal(damaged):

@@ -19,7 +19,7 @@ import numpy as np
 import xxhash
 import zstandard
 
-RAW, LOSSLESS, WALK, CONSTANT, REPEATS = range(5)
+RAW, LOSSLESS, WALK, CONSTANT, REPEATS, TRANSFORM = range(6)
 TABLES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "engine", "entropy", "tables.inc")
 AXES = 4
 MOST = 1 << 28
@@ -92,7 +92,7 @@ class Header:
         self.values_hash = r.get("I")
         self.mode, flags, self.rank = r.get("B"), r.get("B"), r.get("B")
         self.type, self.big_endian = flags & 15, bool(flags & 16)
-        require(self.kind <= 4 and self.mode <= 5 and self.type in (1, 2) and 1 <= self.rank <= 8, "header")
+        require(self.kind <= 5 and self.mode <= 5 and self.type in (1, 2) and 1 <= self.rank <= 8, "header")
         require(not flags & 128 and bool(flags & 64) == (self.mode in (2, 4, 5)), "header")
         self.size = 4 * self.type
         self.extents = [r.varint() for _ in range(self.rank)]
@@ -162,10 +162,12 @@ class BitStream:
         model.update(bit)
         return int(bit)
 
-    def raw(self, count):
+    def raw(self, count, most=None, what="a raw number"):
+        """Raw bits as a number, which must not exceed `most`."""
         v = 0
         for _ in range(count):
             v = v << 1 | self.split(self.range >> 1, self.range >> 1)
+        require(most is None or v <= most, f"{what} is out of range")
         return v
 
     def number(self, m, low=-2**31, high=2**31 - 1, what="a number"):
@@ -338,6 +340,8 @@ class RawBits:
 class Residuals:
     """The rANS stream and the raw bits beside it."""
 
+    escapes = index = 0
+
     def __init__(self, data):
         self.r, self.raw, self.states = Bytes(data), RawBits(b""), [1 << 16]
         if data:
@@ -361,17 +365,29 @@ class Residuals:
         require(self.r.at == len(self.r.data) and all(x == 1 << 16 for x in self.states), "the residuals' end")
         self.raw.finish()
 
+    def begin(self):
+        """A batch begins."""
+        self.index = 0
+
     def batch(self, choices):
-        """The residuals of a coset, given the (shape, scale) of each."""
-        low = [-(-(scale - 30) // 4) if scale > 30 else 0 for _, scale in choices]
-        all_tables = [tables()[shape][scale - 4 * b] for (shape, scale), b in zip(choices, low)]
-        symbols = [self.symbol(t, i % len(self.states)) for i, t in enumerate(all_tables)]
-        return [self.residual(*x) for x in zip(symbols, all_tables, low)]
+        """The residuals of a batch, given the (shape, scale) of each."""
+        self.begin()
+        return [self.next(c) for c in choices]
+
+    def next(self, choice):
+        """The next residual of the batch."""
+        shape, scale = choice
+        low = -(-(scale - 30) // 4) if scale > 30 else 0
+        table = tables()[shape][scale - 4 * low]
+        s = self.symbol(table, self.index % len(self.states))
+        self.index += 1
+        return self.residual(s, table, low)
 
     def residual(self, s, table, low_bits):
         if s < len(table.frequency) - 1:
             v = -((s + 1) // 2) if s & 1 else s // 2
         else:
+            self.escapes += 1
             b = 0
             while self.raw.take(1):
                 b += 1
@@ -382,6 +398,37 @@ class Residuals:
         q = (v << low_bits) + self.raw.take(low_bits) - (1 << low_bits >> 1 if low_bits else 0)
         require(abs(q) <= 1 << 30, "a residual is out of range")
         return q
+
+
+class TableChoices:
+    """What the side information says of tables."""
+
+    def __init__(self):
+        self.shape_bit, self.other_bit = [Bit() for _ in range(3)], [Bit() for _ in range(3)]
+        self.scale_number, self.shape, self.shift = Number(), 1, 0
+
+    def implied(self, suggested):
+        """(shape, scale) where nothing is sent."""
+        return self.shape, min(max(suggested + self.shift, 0), 118)
+
+    def sent(self, side, suggested):
+        """(shape, scale) as sent."""
+        _, scale = self.implied(suggested)
+        scale += side.number(self.scale_number, -scale, 118 - scale, "a table")
+        self.shift = scale - suggested
+        if side.bit(self.shape_bit[self.shape]):
+            self.shape = (self.shape + (2 if side.bit(self.other_bit[self.shape]) else 1)) % 3
+        return self.shape, scale
+
+    def of_counts(self, side, suggested, counts, note):
+        """A table for each context that has points, sent where they are enough; None for the others."""
+        found = [None if not k else self.sent(side, suggested(x)) if k >= 10 else self.implied(suggested(x))
+                 for x, k in enumerate(counts)]
+        for t in found:
+            if t:
+                note(f"shape {t[0]}")
+                note("low bits" if t[1] > 30 else "no low bits")
+        return found
 
 
 # ---- walk: schedule, stencils, kriging -------------------------------------------------------------------------------
@@ -538,16 +585,14 @@ class Choices:
         self.coefficient = [Number() for _ in range(3)]
         self.weight_number = Number()
         self.weights = [[23, 17, 19, 23, 0] for _ in range(7)]
-        self.shape_bit, self.other_bit = bits(3), bits(3)
-        self.scale_number, self.shape, self.shift = Number(), 1, 0
+        self.tables = TableChoices()
 
     def coefficients(self, side, order, pairs, weight, based, note):
         """What S_0 gets beside its half, c_1, c_2, ..."""
         if side.bit(self.exponent_bit[order]):
-            self.exponent[order] = side.raw(3)
+            self.exponent[order] = side.raw(3, 5, "a variogram")
         if side.bit(self.nugget_bit[order]):
             self.nugget[order] = side.raw(2)
-        require(self.exponent[order] <= 5, "a variogram is unknown")
         c = list(kriging(pairs, weight, self.exponent[order], self.nugget[order]))
         if not side.bit(self.fitted_bit[order]):
             return 0, c
@@ -570,18 +615,6 @@ class Choices:
         w = self.weights[order]
         for i in range(5):
             w[i] += side.number(self.weight_number, -w[i], 39 - w[i], "a context weight")
-
-    def table(self, side, context, count):
-        """(shape, scale) for a context with `count` coded points."""
-        u = 18 + 2 * (context - 10) + 1
-        scale = min(max(u + self.shift, 0), 118)
-        if count < 10:
-            return self.shape, scale
-        scale += side.number(self.scale_number, -scale, 118 - scale, "a table")
-        self.shift = scale - u
-        if side.bit(self.shape_bit[self.shape]):
-            self.shape = (self.shape + (2 if side.bit(self.other_bit[self.shape]) else 1)) % 3
-        return self.shape, scale
 
 
 def context_weight(index):
@@ -658,11 +691,7 @@ def decode_level(grid, mask, weight, finer, skip, step_bits, based, side, residu
         counts = [0] * 36
         for x, skipped in zip(contexts, coset_skip):
             counts[x] += not skipped
-        table = [choices.table(side, x, counts[x]) if counts[x] else None for x in range(36)]
-        for t in table:
-            if t:
-                note(f"shape {t[0]}")
-                note("low bits" if t[1] > 30 else "no low bits")
+        table = choices.tables.of_counts(side, lambda x: 18 + 2 * (x - 10) + 1, counts, note)
         coded = [table[x] for x, skipped in zip(contexts, coset_skip) if not skipped]
         q = np.zeros(prediction.size, np.int64)
         q[~coset_skip] = residuals.batch(coded)
@@ -696,21 +725,391 @@ def find_contexts(grid, pairs, prediction, sums, at, weights, step_bits, finer):
     return [context_of(x, step_bits, finer) for x in s.tolist()]
 
 
+# ---- transform: plan, boxes, scales ----------------------------------------------------------------------------------
+
+EMPTY = frozenset()
+LOW = (65536, 46740, 32276, 22588, 15923, 11250, 7953, 5623, 3976)
+HIGH = (65536, 73863, 54169, 36945, 25688, 18074, 12763, 9022, 6378)
+
+
+def read_plan(side, note):
+    """[stage][level]: masks as sets of axes, finest level first."""
+    stages = 1 + side.raw(2)
+    note(f"{stages} stages")
+    return [[frozenset(a for a, bit in enumerate(f"{side.raw(4):04b}"[::-1]) if bit == "1")
+             for _ in range(side.raw(5, what="levels"))] for _ in range(stages)]
+
+
+def subsets(mask):
+    """The sets of axes of a level's bands in order, without the low band."""
+    every = (frozenset(s) for k in range(1, len(mask) + 1) for s in itertools.combinations(sorted(mask), k))
+    return sorted(every, key=lambda s: (len(s), sum(1 << a for a in s)))
+
+
+class Box:
+    """A grid of points and how a stage takes it apart. Its bands have the keys (level, set of axes), its root the key
+    (number of levels, EMPTY). What a band is, is in `bands`: a Box; of a part, a Band."""
+
+    def __init__(self, n, plan, inside=None, key=None, note=lambda what: None):
+        self.n, self.inside, self.key = n, inside, key
+        self.levels, grid = [], n  # of a level: its grid, its mask
+        for named in plan[0]:
+            mask = frozenset(a for a in named if grid[a] > 1)
+            note("an axis left out" if mask != named else "all axes")
+            if not mask:
+                note("a level left out")
+                continue
+            self.levels.append((grid, mask))
+            grid = tuple((k + 1) // 2 if a in mask else k for a, k in enumerate(grid))
+        self.root = len(self.levels), EMPTY
+        extents = {self.root: grid}
+        for level in reversed(range(len(self.levels))):
+            grid, mask = self.levels[level]
+            for axes in subsets(mask):
+                extents[level, axes] = tuple(k if a not in mask else k // 2 if a in axes else (k + 1) // 2
+                                             for a, k in enumerate(grid))
+        self.is_part = len(plan) == 1
+        self.bands = {k: Band(e) if self.is_part else Box(e, plan[1:], self, k, note) for k, e in extents.items()}
+
+    @property
+    def is_first(self):
+        """Whether it is the whole grid, or its root, or the root of that ..."""
+        return self.inside is None or (self.key == self.inside.root and self.inside.is_first)
+
+    def parts(self):
+        """The parts, in order."""
+        if self.is_part:
+            yield self
+        else:
+            for box in self.bands.values():
+                yield from box.parts()
+
+    def above(self):
+        """The box above this one and the mask of the level that it is of; or None."""
+        if self.inside is None:
+            return None
+        level, axes = self.key
+        if self.key == self.inside.root:
+            found = self.inside.above()
+            return found and (found[0].bands[found[0].root], found[1])
+        coarser = self.inside.bands.get((level + 1, axes))
+        return coarser and (coarser, self.inside.levels[level + 1][1])
+
+    def factor(self, key):
+        """F of a band."""
+        last, axes = key
+        v = 1 << 16
+        for a in range(AXES):
+            d = sum(a in mask for _, mask in self.levels[:last + 1])
+            v = v * factor_of_axis(HIGH if a in axes else LOW, d) >> 16
+        return max(1, v)
+
+    def norm(self):
+        """N of the box."""
+        return self.inside.norm() * self.inside.factor(self.key) >> 16 if self.inside else 1 << 16
+
+
+def factor_of_axis(table, d):
+    t = table[min(d, 8)]
+    for _ in range(d - 8):
+        t = max(1, t * 46341 >> 16)
+    return t
+
+
+def band_step(step, fraction, part, key):
+    """In units of 2^-fraction lattice units."""
+    n = max(1, part.norm() * part.factor(key) >> 16)
+    return min(max((step * 2**fraction * n) >> 24, 1), 1 << 30)
+
+
+def part_above(part, note):
+    """(part, mask) where there is one that counts, else (None, None)."""
+    found = part.above()
+    if not found:
+        return None, None
+    other, mask = found
+    half = [k // 2 if a in mask else k for a, k in enumerate(part.n)]
+    if not all(k in (x, x + 1) for k, x in zip(other.n, half)):
+        note("a part above does not count")
+        return None, None
+    note("the part above a root" if part.key == part.inside.root else "the part above")
+    return found
+
+
+# ---- transform: coefficients -----------------------------------------------------------------------------------------
+
+
+class Band:
+    """Coefficients (before the step) and their magnitudes. Arrays of the extents n."""
+
+    def __init__(self, n):
+        self.n = n
+
+    def fill(self, q):
+        self.q = np.array(q, np.int64).reshape(self.n)
+        self.magnitude = np.minimum(abs(self.q), 16383)
+
+    def sums(self, n, halved, sister=False):
+        """What this band adds to two sums of magnitudes, at the point and beside it, for all points of a band of the
+        extents n. halved: the axes along which this band is coarser."""
+        at = [np.arange(k) // 2 if a in halved else np.arange(k) for a, k in enumerate(n)]
+        inside = at[3] < self.n[3] if sister else np.ones(n[3], bool)
+        at = [np.minimum(j, k - 1) + 1 for j, k in zip(at, self.n)]
+        padded = np.pad(self.magnitude, 1)
+        beside = 0
+        for a in range(AXES):
+            for d in (-1, 1):
+                beside = beside + padded[np.ix_(*[j + d if b == a else j for b, j in enumerate(at)])]
+        return padded[np.ix_(*at)] * inside, beside * inside
+
+
+def own_offsets(n):
+    """For f0 and f1: offsets in the padded band, as flat indices; and the padded extents. Two ghosts before, one after."""
+    e = np.eye(AXES, dtype=int)
+    near = [-e[a] for a in range(AXES)]
+    far = [-2 * e[3]]
+    for a in range(3):
+        far += [-e[a] - e[3], -e[a] + e[3]]
+        for b in range(a + 1, 3):
+            far += [-e[a] - e[b], -e[a] + e[b]]
+    shape = [k + 3 for k in n]
+    stride = [math.prod(shape[a + 1:]) for a in range(AXES)]
+    flat = lambda offsets: [int(o @ stride) for o in offsets if not any(x and k == 1 for x, k in zip(o, n))]
+    return flat(near), flat(far), shape
+
+
+def coefficient_weight(index):
+    return (256, 362)[(index + 1) % 2] >> (18 - index) // 2 if index else 0
+
+
+def coefficient_context(s):
+    t = s.bit_length() - 1
+    return min(max(2 * t + (s * s >= 2 ** (2 * t + 1)) - 2, 0), 35)
+
+
+class Coefficients:
+    """Decodes the coefficients of bands, one band after the other."""
+
+    def __init__(self, side, residuals, count, note):
+        self.side, self.residuals, self.left, self.note = side, residuals, count, note
+        self.run_number, self.value_number = Number(), Number()
+        self.run = None  # quiet points of value 0 that are still to come; None: a run begins with the next quiet point
+
+    def read_weights(self, levels):
+        """[level][8], of the levels 0 ... levels."""
+        number, last, found = Number(), [13, 10, 11, 8, 9, 6, 9, 6], []
+        for _ in range(levels + 1):
+            last = [w + self.side.number(number, -w, 17 - w, "a context weight") for w in last]
+            found.append([coefficient_weight(w) for w in last])
+        self.weights = found[::-1]
+
+    def read_tables(self):
+        choices = TableChoices()
+        self.tables = [choices.sent(self.side, 18 + 2 * (c - 14) + 1)
+                       for c in range(self.side.raw(6, 36, "the number of tables"))]
+        for shape, scale in self.tables:
+            self.note(f"shape {shape}")
+            self.note("low bits" if scale > 30 else "no low bits")
+
+    def first_root(self, band):
+        number, q, last = Number(), [], 0
+        for _ in range(math.prod(band.n)):
+            last += self.side.number(number, -2**30 - last, 2**30 - last, "a root")
+            q.append(last)
+        band.fill(q)
+        self.left -= len(q)
+
+    def quiet(self):
+        if self.run is None:
+            self.run = self.side.number(self.run_number, 0, self.left, "a run")
+            self.note("a run" if self.run else "an empty run")
+        if self.run:
+            self.run -= 1
+            return 0
+        self.run = None
+        v = self.side.number(self.value_number, -2**30, 2**30 - 1, "a quiet value")
+        self.note("a quiet value")
+        return v + 1 if v >= 0 else v
+
+    def band(self, part, key, above):
+        """Decodes the band `key` of a part. above: (part above, mask) or (None, None)."""
+        level, axes = key
+        band, w, n = part.bands[key], self.weights[level], part.bands[key].n
+        known = np.zeros(n, np.int64)
+        for k, other, halved, sister in neighbours(part, key, above):
+            at, beside = other.sums(n, halved, sister)
+            known += w[k] * at + w[k + 1] * beside
+            self.note({2: "a parent", 4: "a sister", 6: "a band above"}[k])
+        near, far, shape = own_offsets(n)
+        places = np.arange(math.prod(shape)).reshape(shape)[2:-1, 2:-1, 2:-1, 2:-1]
+        magnitude, q = [0] * math.prod(shape), []
+        for place, s in zip(places.reshape(-1).tolist(), known.reshape(-1).tolist()):
+            s += w[0] * sum([magnitude[place + d] for d in near]) + w[1] * sum([magnitude[place + d] for d in far])
+            if s:
+                context = coefficient_context(s)
+                require(context < len(self.tables), "a context has no table")
+                v = self.residuals.next(self.tables[context])
+            else:
+                v = self.quiet()
+            self.left -= 1
+            magnitude[place] = min(abs(v), 16383)
+            q.append(v)
+        band.fill(q)
+
+
+def neighbours(part, key, above):
+    """The other bands that a band's contexts look at: (number of the sum, band, axes along which it is coarser, whether
+    it is a sister)."""
+    level, axes = key
+    if level < len(part.levels):
+        if level + 1 < len(part.levels):
+            mask = part.levels[level + 1][1]
+            if axes & mask:
+                yield 2, part.bands[level + 1, axes & mask], mask, False
+        for other in itertools.takewhile(lambda s: s != axes, subsets(part.levels[level][1])):
+            yield 4, part.bands[level, other], EMPTY, True
+    other, mask = above
+    if other:
+        there = len(other.levels) - (len(part.levels) - level), axes
+        if there in other.bands and not (there == other.root and other.is_first):
+            yield 6, other.bands[there], mask, False
+
+
+# ---- transform: synthesis, outliers ----------------------------------------------------------------------------------
+
+
+def wrap(x):
+    """Modulo 2^32, into 32 signed bits."""
+    return ((x + 2**31) & (2**32 - 1)) - 2**31
+
+
+def dequantise(q, step, shifts):
+    magnitude = abs(q)
+    h = np.where(magnitude == 1, divide(shifts[0] * step, 64), divide(shifts[1] * step, 64))
+    return np.where(q == 0, 0, np.sign(q) * np.minimum(magnitude * step - h, 1 << 30))
+
+
+def neighbour_indices(n, i):
+    """The neighbours before and after of the points i of a line of n points, the other one where one does not exist."""
+    return np.where(i > 0, i - 1, i + 1), np.where(i + 1 < n, i + 1, i - 1)
+
+
+def lift(x):
+    """The lifting steps along the last axis."""
+    n = x.shape[-1]
+    for parity, c in ((0, 29066), (1, 57862), (0, -3472), (1, -103949)):
+        i = np.arange(parity, n, 2)
+        before, after = neighbour_indices(n, i)
+        x[..., i] = wrap(x[..., i] - ((c * wrap(x[..., before] + x[..., after]) + 32768) >> 16))
+
+
+def assemble(box, values):
+    """The points of a box, the values of whose bands are values(key). Integers of the box's extents."""
+    x = values(box.root)
+    for level in reversed(range(len(box.levels))):
+        grid, mask = box.levels[level]
+        for _ in mask:
+            x = wrap((x * 80621 + 32768) >> 16)
+        whole = np.zeros(grid, np.int64)
+        for axes in [EMPTY, *subsets(mask)]:
+            where = tuple(slice(int(a in axes), None, 2) if a in mask else slice(None) for a in range(AXES))
+            whole[where] = values((level, axes)) if axes else x
+        for a in sorted(mask):
+            lift(np.moveaxis(whole, a, -1))  # a view
+        x = whole
+    return x
+
+
+def synthesise(box, steps, shifts):
+    """The points of a box. steps: [part][key]."""
+    if not box.is_part:
+        return assemble(box, lambda key: synthesise(box.bands[key], steps, shifts))
+    of = lambda key: (0, 0) if box.is_first and key == box.root else shifts
+    return assemble(box, lambda key: dequantise(box.bands[key].q, steps[box][key], of(key)))
+
+
+def roughness(x):
+    total = np.zeros_like(x)
+    for a, n in enumerate(x.shape):
+        if n > 1:
+            before, after = neighbour_indices(n, np.arange(n))
+            second = np.take(x, before, a) - 2 * x + np.take(x, after, a)
+            total += np.minimum(abs(second), MOST)
+    return total
+
+
+def correct_outliers(x, step_bits, skip, side, residuals, note):
+    contexts = [min(35, s.bit_length()) for s in roughness(x)[~skip].tolist()]
+    counts = [0] * 36
+    for c in contexts:
+        counts[c] += 1
+    table = TableChoices().of_counts(side, lambda context: 6, counts, note)
+    x = x.copy()
+    x[~skip] += np.array(residuals.batch([table[c] for c in contexts]), np.int64) << step_bits
+    return np.clip(x, -MOST, MOST)
+
+
+def transform(n, step_bits, skip, side, residuals, note=lambda what: None):
+    """The points of a transform [n]. `skip`: bool [n]. `note` is told which ways were taken."""
+    top = Box(tuple(n), read_plan(side, note), note=note)
+    parts = list(top.parts())
+    fraction = side.raw(3, 6, "the fraction")
+    note(f"fraction {fraction}")
+    step = side.raw(11)
+    step = step << side.raw(5) & (2**32 - 1)
+    steps = {p: {k: band_step(step, fraction, p, k) for k in p.bands} for p in parts}
+
+    coefficients = Coefficients(side, residuals, math.prod(n), note)
+    coefficients.read_weights(max(len(p.levels) for p in parts))
+    coefficients.read_tables()
+    coefficients.first_root(parts[0].bands[parts[0].root])
+    residuals.begin()
+    for p in parts:
+        above = part_above(p, note)
+        for key in p.bands:
+            if not (p.is_first and key == p.root):
+                coefficients.band(p, key, above)
+
+    shifts = side.raw(5) - 16, side.raw(5) - 16
+    x = synthesise(top, steps, shifts)
+    x = np.clip((x + (1 << fraction >> 1)) >> fraction, -MOST, MOST)
+    corrected = side.raw(1)
+    note("corrected" if corrected else "not corrected")
+    if corrected:
+        if skip.any():
+            note("corrected but where skipped")
+        x = correct_outliers(x, step_bits, skip, side, residuals, note)
+    residuals.finish()
+    if residuals.escapes:
+        note("escapes")
+    return x
+
+
 # ---- kinds -----------------------------------------------------------------------------------------------------------
 
 
-def walk_section(section, n, step_bits, skip, based, note):
+def side_and_residuals(section, note):
     r = Bytes(section)
     side = r.take(r.varint())
     data = r.rest()
     if data:
         note(f"{(1, 4, 32, 0)[data[0] & 3]} lanes")
-    return walk(n, step_bits, skip, based, BitStream(side), Residuals(data), note)
+    return BitStream(side), Residuals(data)
+
+
+def skipped(h, classes):
+    """bool, of the folded extents: the points for which a walk sends nothing."""
+    n = fold(h.extents)
+    return np.zeros(n, bool) if classes is None else (classes != 0).reshape(n)
+
+
+def walk_section(section, n, step_bits, skip, based, note):
+    side, residuals = side_and_residuals(section, note)
+    return walk(n, step_bits, skip, based, side, residuals, note)
 
 
 def read_walk(r, h, step_bits, classes, note):
-    n = fold(h.extents)
-    skip = np.zeros(n, bool) if classes is None else (classes != 0).reshape(n)
+    n, skip = fold(h.extents), skipped(h, classes)
     reference = r.get("B")
     require(reference <= AXES, "its reference is unknown")
     base = 0
@@ -720,6 +1119,11 @@ def read_walk(r, h, step_bits, classes, note):
         base = walk_section(r.take(r.varint()), [1 if a == axis else k for a, k in enumerate(n)],
                             max(0, step_bits - 3), skip.all(axis=axis, keepdims=True), False, note)
     return np.clip(walk_section(r.rest(), n, step_bits, skip, bool(reference), note) + base, -MOST, MOST).reshape(-1)
+
+
+def read_transform(r, h, step_bits, classes, note):
+    skip = skipped(h, classes)
+    return transform(skip.shape, step_bits, skip, *side_and_residuals(r.rest(), note), note).reshape(-1)
 
 
 def unzstd(frame, size):
@@ -775,6 +1179,8 @@ def read_values(h, note=lambda what: None):
             raise NeedsModel(f"{h.model:016x}")
         if h.kind == WALK:
             points = read_walk(r, h, lattice.step_bits, specials.classes, note)
+        elif h.kind == TRANSFORM:
+            points = read_transform(r, h, lattice.step_bits, specials.classes, note)
         else:
             points = read_repeats(r, h, note)
         words = lattice_values(lattice, points, h.size)
