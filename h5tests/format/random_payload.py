@@ -61,7 +61,8 @@ class RandomBits:
         self.put_raw(v, count)
         return v
 
-    def number(self, m, low=-2**31 + 1, high=2**31 - 1, what=""):
+    def number(self, m, low=-2**31, high=2**31 - 1, what=""):
+        low, high = max(low, -2**31 + 1), min(high, 2**31 - 1)
         spread = self.rng.choice((0.5, 3, 40, high - low if self.rng.random() < 0.05 else 2))
         v = min(max(round(self.rng.gauss(0, spread)), low), high)
         self.put_bit(m.zero, v != 0)

@@ -420,9 +420,9 @@ class TableChoices:
             self.shape = (self.shape + (2 if side.bit(self.other_bit[self.shape]) else 1)) % 3
         return self.shape, scale
 
-    def of_counts(self, side, suggested, counts, note):
+    def of_counts(self, side, suggested, counts, enough, note):
         """A table for each context that has points, sent where they are enough; None for the others."""
-        found = [None if not k else self.sent(side, suggested(x)) if k >= 10 else self.implied(suggested(x))
+        found = [None if not k else self.sent(side, suggested(x)) if k >= enough else self.implied(suggested(x))
                  for x, k in enumerate(counts)]
         for t in found:
             if t:
@@ -691,7 +691,7 @@ def decode_level(grid, mask, weight, finer, skip, step_bits, based, side, residu
         counts = [0] * 36
         for x, skipped in zip(contexts, coset_skip):
             counts[x] += not skipped
-        table = choices.tables.of_counts(side, lambda x: 18 + 2 * (x - 10) + 1, counts, note)
+        table = choices.tables.of_counts(side, lambda x: 18 + 2 * (x - 10) + 1, counts, 10, note)
         coded = [table[x] for x, skipped in zip(contexts, coset_skip) if not skipped]
         q = np.zeros(prediction.size, np.int64)
         q[~coset_skip] = residuals.batch(coded)
@@ -890,8 +890,8 @@ def coefficient_context(s):
 class Coefficients:
     """Decodes the coefficients of bands, one band after the other."""
 
-    def __init__(self, side, residuals, count, note):
-        self.side, self.residuals, self.left, self.note = side, residuals, count, note
+    def __init__(self, side, residuals, note):
+        self.side, self.residuals, self.note = side, residuals, note
         self.run_number, self.value_number = Number(), Number()
         self.run = None  # quiet points of value 0 that are still to come; None: a run begins with the next quiet point
 
@@ -917,11 +917,10 @@ class Coefficients:
             last += self.side.number(number, -2**30 - last, 2**30 - last, "a root")
             q.append(last)
         band.fill(q)
-        self.left -= len(q)
 
     def quiet(self):
         if self.run is None:
-            self.run = self.side.number(self.run_number, 0, self.left, "a run")
+            self.run = self.side.number(self.run_number, 0, what="a run")
             self.note("a run" if self.run else "an empty run")
         if self.run:
             self.run -= 1
@@ -951,10 +950,14 @@ class Coefficients:
                 v = self.residuals.next(self.tables[context])
             else:
                 v = self.quiet()
-            self.left -= 1
             magnitude[place] = min(abs(v), 16383)
             q.append(v)
         band.fill(q)
+
+    def finish(self):
+        require(not self.run, "a run is longer than the quiet points")
+        if self.run is not None:
+            self.note("a run to the end")
 
 
 def neighbours(part, key, above):
@@ -1043,7 +1046,7 @@ def correct_outliers(x, step_bits, skip, side, residuals, note):
     counts = [0] * 36
     for c in contexts:
         counts[c] += 1
-    table = TableChoices().of_counts(side, lambda context: 6, counts, note)
+    table = TableChoices().of_counts(side, lambda context: 6, counts, 1, note)
     x = x.copy()
     x[~skip] += np.array(residuals.batch([table[c] for c in contexts]), np.int64) << step_bits
     return np.clip(x, -MOST, MOST)
@@ -1059,7 +1062,7 @@ def transform(n, step_bits, skip, side, residuals, note=lambda what: None):
     step = step << side.raw(5) & (2**32 - 1)
     steps = {p: {k: band_step(step, fraction, p, k) for k in p.bands} for p in parts}
 
-    coefficients = Coefficients(side, residuals, math.prod(n), note)
+    coefficients = Coefficients(side, residuals, note)
     coefficients.read_weights(max(len(p.levels) for p in parts))
     coefficients.read_tables()
     coefficients.first_root(parts[0].bands[parts[0].root])
@@ -1069,6 +1072,7 @@ def transform(n, step_bits, skip, side, residuals, note=lambda what: None):
         for key in p.bands:
             if not (p.is_first and key == p.root):
                 coefficients.band(p, key, above)
+    coefficients.finish()
 
     shifts = side.raw(5) - 16, side.raw(5) - 16
     x = synthesise(top, steps, shifts)
