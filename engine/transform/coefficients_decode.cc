@@ -90,7 +90,7 @@ class CoefficientDecoder {
     }
     in_run_ = false;
     const int32_t v = models_.first.decode(side_);
-    if (v > kResidualMax || v < -kResidualMax) fail_corrupt("a coefficient is out of range");
+    if (v >= kResidualMax || v < -kResidualMax) fail_corrupt("a coefficient is out of range");
     return v >= 0 ? v + 1 : v;
   }
 
