@@ -731,6 +731,9 @@ EMPTY = frozenset()
 LOW = (65536, 46740, 32276, 22588, 15923, 11250, 7953, 5623, 3976)
 HIGH = (65536, 73863, 54169, 36945, 25688, 18074, 12763, 9022, 6378)
 
+LOW_GAIN = 330222347  # units of 2^-28, as of the lifting steps (parity of the points, constant)
+LIFTING = (0, 119052964), (1, 237004637), (0, -14221742), (1, -425774695)
+
 
 def read_plan(side, note):
     """[stage][level]: masks as sets of axes, finest level first."""
@@ -802,6 +805,8 @@ class Box:
         for a in range(AXES):
             d = sum(a in mask for _, mask in self.levels[:last + 1])
             v = v * factor_of_axis(HIGH if a in axes else LOW, d) >> 16
+            if key != self.root and a in self.levels[last][1] - axes:
+                v = v * LOW_GAIN >> 28
         return max(1, v)
 
     def norm(self):
@@ -820,20 +825,6 @@ def band_step(step, fraction, part, key):
     """In units of 2^-fraction lattice units."""
     n = max(1, part.norm() * part.factor(key) >> 16)
     return min(max((step * 2**fraction * n) >> 24, 1), 1 << 30)
-
-
-def part_above(part, note):
-    """(part, mask) where there is one that counts, else (None, None)."""
-    found = part.above()
-    if not found:
-        return None, None
-    other, mask = found
-    half = [k // 2 if a in mask else k for a, k in enumerate(part.n)]
-    if not all(k in (x, x + 1) for k, x in zip(other.n, half)):
-        note("a part above does not count")
-        return None, None
-    note("the part above a root" if part.key == part.inside.root else "the part above")
-    return found
 
 
 # ---- transform: coefficients -----------------------------------------------------------------------------------------
@@ -930,15 +921,19 @@ class Coefficients:
         self.note("a quiet value")
         return v + 1 if v >= 0 else v
 
-    def band(self, part, key, above):
-        """Decodes the band `key` of a part. above: (part above, mask) or (None, None)."""
+    def band(self, part, key):
+        """Decodes the band `key` of a part."""
         level, axes = key
         band, w, n = part.bands[key], self.weights[level], part.bands[key].n
         known = np.zeros(n, np.int64)
-        for k, other, halved, sister in neighbours(part, key, above):
+        for k, other, halved, sister in neighbours(part, key):
             at, beside = other.sums(n, halved, sister)
             known += w[k] * at + w[k + 1] * beside
             self.note({2: "a parent", 4: "a sister", 6: "a band above"}[k])
+            if sister and other.n[3] < n[3]:
+                self.note("a sister that ends before")
+            if k == 6 and part.key == part.inside.root:
+                self.note("a band above a root")
         near, far, shape = own_offsets(n)
         places = np.arange(math.prod(shape)).reshape(shape)[2:-1, 2:-1, 2:-1, 2:-1]
         magnitude, q = [0] * math.prod(shape), []
@@ -960,7 +955,7 @@ class Coefficients:
             self.note("a run to the end")
 
 
-def neighbours(part, key, above):
+def neighbours(part, key):
     """The other bands that a band's contexts look at: (number of the sum, band, axes along which it is coarser, whether
     it is a sister)."""
     level, axes = key
@@ -971,8 +966,8 @@ def neighbours(part, key, above):
                 yield 2, part.bands[level + 1, axes & mask], mask, False
         for other in itertools.takewhile(lambda s: s != axes, subsets(part.levels[level][1])):
             yield 4, part.bands[level, other], EMPTY, True
-    other, mask = above
-    if other:
+    if part.above():
+        other, mask = part.above()
         there = len(other.levels) - (len(part.levels) - level), axes
         if there in other.bands and not (there == other.root and other.is_first):
             yield 6, other.bands[there], mask, False
@@ -984,6 +979,10 @@ def neighbours(part, key, above):
 def wrap(x):
     """Modulo 2^32, into 32 signed bits."""
     return ((x + 2**31) & (2**32 - 1)) - 2**31
+
+
+def scaled(x, c):
+    return (x * c + (1 << 27)) >> 28
 
 
 def dequantise(q, step, shifts):
@@ -1000,10 +999,10 @@ def neighbour_indices(n, i):
 def lift(x):
     """The lifting steps along the last axis."""
     n = x.shape[-1]
-    for parity, c in ((0, 29066), (1, 57862), (0, -3472), (1, -103949)):
+    for parity, c in LIFTING:
         i = np.arange(parity, n, 2)
         before, after = neighbour_indices(n, i)
-        x[..., i] = wrap(x[..., i] - ((c * wrap(x[..., before] + x[..., after]) + 32768) >> 16))
+        x[..., i] = wrap(x[..., i] - scaled(wrap(x[..., before] + x[..., after]), c))
 
 
 def assemble(box, values):
@@ -1012,7 +1011,7 @@ def assemble(box, values):
     for level in reversed(range(len(box.levels))):
         grid, mask = box.levels[level]
         for _ in mask:
-            x = wrap((x * 80621 + 32768) >> 16)
+            x = wrap(scaled(x, LOW_GAIN))
         whole = np.zeros(grid, np.int64)
         for axes in [EMPTY, *subsets(mask)]:
             where = tuple(slice(int(a in axes), None, 2) if a in mask else slice(None) for a in range(AXES))
@@ -1068,10 +1067,9 @@ def transform(n, step_bits, skip, side, residuals, note=lambda what: None):
     coefficients.first_root(parts[0].bands[parts[0].root])
     residuals.begin()
     for p in parts:
-        above = part_above(p, note)
         for key in p.bands:
             if not (p.is_first and key == p.root):
-                coefficients.band(p, key, above)
+                coefficients.band(p, key)
     coefficients.finish()
 
     shifts = side.raw(5) - 16, side.raw(5) - 16
