@@ -56,6 +56,8 @@ class RandomBits:
         v = self.rng.randrange((1 << count) if most is None else most + 1)
         if what == "levels":  # few levels keep the boxes large enough to look at each other
             v = min(v, self.rng.choice((0, 1, 2, 3, 5, 31)))
+        if what == "the power of the step":  # large steps leave nothing but clamped points
+            v = min(v, self.rng.choice((0, 4, 9, 16, 31)))
         if what == "the number of tables" and self.rng.random() < 0.8:
             v = most
         self.put_raw(v, count)
@@ -65,6 +67,10 @@ class RandomBits:
         low, high = max(low, -2**31 + 1), min(high, 2**31 - 1)
         spread = self.rng.choice((0.5, 3, 40, high - low if self.rng.random() < 0.05 else 2))
         v = min(max(round(self.rng.gauss(0, spread)), low), high)
+        self.put_number(m, v)
+        return v
+
+    def put_number(self, m, v):
         self.put_bit(m.zero, v != 0)
         if v:
             self.put_bit(m.sign, v < 0)
@@ -77,7 +83,6 @@ class RandomBits:
                 self.put_bit(m.mantissa[b], abs(v) >> (b - 1) & 1)
             if b > 1:
                 self.put_raw(abs(v) & (1 << (b - 1)) - 1, b - 1)
-        return v
 
     def finish(self):
         return self.low.to_bytes(4 + self.shifts, "big").rstrip(b"\0")

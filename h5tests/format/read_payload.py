@@ -632,7 +632,8 @@ def context_of(s, step_bits, finer):
 
 
 def walk(n, step_bits, skip, based, side, residuals, note=lambda what: None):
-    """The values of a walk [n], before its base is added. `skip`: bool [n]; `based`: there is one. `note` is told which ways were taken."""
+    """The values of a walk [n], before its base is added. `skip`: bool [n]; `based`: there is one. `note` is told which
+    ways were taken."""
     levels, root = read_schedule(side, n)
     note("narrowing" if any(level[3] for level in levels) else "uniform")
     stride = [1] * AXES
@@ -739,8 +740,8 @@ def read_plan(side, note):
     """[stage][level]: masks as sets of axes, finest level first."""
     stages = 1 + side.raw(2)
     note(f"{stages} stages")
-    return [[frozenset(a for a, bit in enumerate(f"{side.raw(4):04b}"[::-1]) if bit == "1")
-             for _ in range(side.raw(5, what="levels"))] for _ in range(stages)]
+    axes = lambda bits: frozenset(a for a in range(AXES) if bits >> a & 1)
+    return [[axes(side.raw(4)) for _ in range(side.raw(5, what="levels"))] for _ in range(stages)]
 
 
 def subsets(mask):
@@ -855,7 +856,7 @@ class Band:
 
 
 def own_offsets(n):
-    """For f0 and f1: offsets in the padded band, as flat indices; and the padded extents. Two ghosts before, one after."""
+    """For f0 and f1: offsets in the padded band, as flat indices; and the padded extents: two zeros before, one after."""
     e = np.eye(AXES, dtype=int)
     near = [-e[a] for a in range(AXES)]
     far = [-2 * e[3]]
@@ -1058,7 +1059,7 @@ def transform(n, step_bits, skip, side, residuals, note=lambda what: None):
     fraction = side.raw(3, 6, "the fraction")
     note(f"fraction {fraction}")
     step = side.raw(11)
-    step = step << side.raw(5) & (2**32 - 1)
+    step = step << side.raw(5, what="the power of the step") & (2**32 - 1)
     steps = {p: {k: band_step(step, fraction, p, k) for k in p.bands} for p in parts}
 
     coefficients = Coefficients(side, residuals, note)

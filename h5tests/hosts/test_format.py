@@ -15,7 +15,7 @@ import pytest
 
 import fields
 import plugin
-from fields import ABS, LOSSLESS, NRMSE, RATIO, REL, decimal, ieee
+from fields import ABS, LOSSLESS, NRMSE, PSNR, RATIO, REL, decimal, ieee
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "h5tests", "format"))
@@ -55,6 +55,12 @@ def stack_of_maps(dtype="<f4"):
     return (rng.normal(0, 10, (1, 20, 24)) + rng.normal(0, 0.05, (12, 20, 24))).astype(dtype)
 
 
+def waves(shape, dtype="<f4"):
+    """Smooth, without noise."""
+    return sum(np.sin((a + 4) * x + a) for a, x in enumerate(
+        np.meshgrid(*[np.linspace(0, 2, n) for n in shape], indexing="ij", sparse=True))).astype(dtype)
+
+
 def words_that_come_again():
     """Best compressed as they stand, neither shuffled nor differenced."""
     words = np.random.default_rng(4).integers(0, 2**32, 64, "u4") & 0x7F7FFFFF
@@ -64,6 +70,11 @@ def words_that_come_again():
 def many_kinds_of_nan():
     a = fields.wave((30, 30), ">f4").copy()
     a.reshape(-1).view(">u4")[::2] = 0x7FC00000 + np.arange(450) % 300
+    return a
+
+
+def with_a_hole(a):
+    a[1:4, 5:9, 2] = np.nan
     return a
 
 
@@ -102,20 +113,32 @@ WRITTEN = {
                               read_payload.CONSTANT, ("patterns",)),
     "repeats": (layers("<f4", 30), decimal(ABS, 1, 1), read_payload.REPEATS, ("domain 0",)),
     "repeats in 32 bits": (layers(">f8", 10**6), decimal(ABS, 1, 1), read_payload.REPEATS, ()),
-    "line": (fields.wave((700,)), decimal(ABS, 1, 2), read_payload.WALK, ("uniform", "1 axes", "weights")),
+    "line": (fields.wave((700,)), decimal(ABS, 2, 3), read_payload.WALK, ("uniform", "1 axes", "weights")),
     "tight": (fields.wave((9, 8, 7), "<f8"), ieee(ABS, 1e-7), read_payload.WALK, ("low bits",)),
     "map": (rough_map(">f4"), ieee(REL, 1e-3), read_payload.WALK, ("2 axes", "weights")),
     "many points": (fields.wave((33, 32, 34)), decimal(ABS, 5, 3), read_payload.WALK, ("4 lanes",)),
     "four axes": (fields.wave((5, 6, 7, 8), ">f8"), ieee(REL, 1e-2), read_payload.WALK, ()),
     "ratio": (10 ** fields.wave((20, 30)), ieee(RATIO, 1e-2), read_payload.WALK, ("domain 1",)),
-    "ratio, float32": (10 ** fields.wave((20, 30), ">f4"), ieee(RATIO, 1e-1), read_payload.WALK, ("domain 1",)),
-    "reference": (stack_of_maps(), decimal(ABS, 1, 1), read_payload.WALK, ("reference",)),
+    "ratio, float32": (10 ** fields.wave((20, 30), ">f4"), ieee(RATIO, 1e-2), read_payload.WALK, ("domain 1",)),
+    "reference": (stack_of_maps(), decimal(ABS, 1, 2), read_payload.WALK, ("reference",)),
     "specials": (fields.specials((30, 40)), decimal(ABS, 1, 3), read_payload.WALK, ("patterns",)),
     "literals": (many_kinds_of_nan(), decimal(ABS, 1, 1), read_payload.WALK, ("patterns", "literals")),
     "masked": (masked((20, 30), "<f4"), decimal(ABS, 1, 2), read_payload.WALK, ("patterns",)),
     "masked stack": (stack_of_maps(">f8") + masked((1, 20, 24), ">f8"), decimal(ABS, 1, 1), read_payload.WALK,
                      ("patterns", "reference")),
-    "mean square": (fields.wave((20, 21, 22)), ieee(NRMSE, 1e-3), read_payload.WALK, ("narrowing",)),
+    "mean square": (masked((20, 30), "<f4"), ieee(NRMSE, 1e-3), read_payload.WALK, ("narrowing",)),
+    "transform": (fields.wave((12, 13, 14)), ieee(NRMSE, 1e-3), read_payload.TRANSFORM, ("not corrected", "a parent")),
+    "transformed line": (waves((900,), ">f4"), ieee(NRMSE, 1e-4), read_payload.TRANSFORM, ("1 stages",)),
+    "transformed map": (rough_map(">f8"), ieee(PSNR, 60), read_payload.TRANSFORM, ("not corrected",)),
+    "transform, four axes": (waves((9, 10, 11, 12), "<f8"), ieee(NRMSE, 1e-3), read_payload.TRANSFORM, ()),
+    "transform, eight axes": (waves((2, 3, 1, 4, 5, 1, 7, 6)), ieee(NRMSE, 1e-3), read_payload.TRANSFORM, ()),
+    "corrected": (waves((25, 26, 27)), decimal(ABS, 1, 2), read_payload.TRANSFORM, ("corrected", "a run to the end")),
+    "corrected map": (waves((60, 70), ">f8"), ieee(REL, 1e-3), read_payload.TRANSFORM, ("corrected",)),
+    "corrected ratio": (10 ** waves((40, 50), ">f4"), ieee(RATIO, 1e-1), read_payload.TRANSFORM,
+                        ("corrected", "domain 1")),
+    "corrected stack": (stack_of_maps(">f4"), decimal(ABS, 1, 1), read_payload.TRANSFORM, ("2 stages", "a band above")),
+    "corrected specials": (with_a_hole(waves((18, 19, 20))), decimal(ABS, 1, 2),
+                           read_payload.TRANSFORM, ("corrected but where skipped", "patterns")),
     "two values": (np.array([1.0, 2.0], ">f4"), decimal(ABS, 1, 1), None, ()),
     "eight axes": (fields.wave((2, 3, 1, 2, 3, 1, 4, 5), "<f8"), decimal(ABS, 1, 2), read_payload.WALK, ()),
 }
@@ -144,7 +167,24 @@ def test_random_payloads_take_every_way(block):
     assert not EVERY_WAY - ways
 
 
-@pytest.mark.parametrize("name", ["plain", "constant and specials", "repeats", "ratio", "specials", "masked stack"])
+EVERY_WAY_OF_TRANSFORMS = {
+    *(f"{k} stages" for k in (1, 2, 3, 4)), *(f"fraction {k}" for k in range(7)), *(f"{k} lanes" for k in (1, 4, 32)),
+    *(f"shape {k}" for k in range(3)), "domain 0", "domain 1", "patterns", "literals", "outliers", "low bits",
+    "no low bits", "escapes", "a level left out", "an axis left out", "all axes", "a parent", "a sister",
+    "a sister that ends before", "a band above", "a band above a root", "a run", "an empty run", "a quiet value",
+    "a run to the end", "corrected", "corrected but where skipped", "not corrected"}
+
+
+@pytest.mark.parametrize("block", range(2))
+def test_random_transforms_take_every_way(block):
+    ways = set()
+    for seed in range(200 * block, 200 * block + 200):
+        agrees(random_payload.payload(seed, transform=True), ways)
+    assert not EVERY_WAY_OF_TRANSFORMS - ways
+
+
+@pytest.mark.parametrize("name", ["plain", "constant and specials", "repeats", "ratio", "specials", "masked stack",
+                                  "transform", "corrected map", "corrected stack", "corrected specials"])
 def test_damage_with_a_checksum_made_right(name, capfd):
     """Both readers refuse, or both give the same values once the hash of the values is made right too."""
     values, words, _, _ = WRITTEN[name]
@@ -175,9 +215,33 @@ def test_damage_with_a_checksum_made_right(name, capfd):
     capfd.readouterr()
 
 
-def three_values(specials, corrections):
-    """A walk over three float32 under an absolute bound, with its checksum."""
-    p = b"hN\1\2" + bytes(8) + b"\1\1\1\3" + struct.pack("<d", 1.0) + bytes([0, len(specials)]) + specials + corrections
+@pytest.mark.parametrize("block", range(2))
+def test_damage_of_random_transforms(block, capfd):
+    """The same, where every way of the format has been taken."""
+    rng = random.Random(block)
+    same = 0
+    for seed in range(1000 + 50 * block, 1050 + 50 * block):
+        payload = random_payload.payload(seed, transform=True)
+        h = read_payload.Header(payload)
+        for _ in range(4):
+            damaged = bytearray(payload)
+            at = len(payload) - 1 - rng.randrange(min(len(h.corrections), rng.choice((30, 10**6))))
+            damaged[at] ^= 1 << rng.randrange(8)
+            try:
+                sealed = random_payload.seal(bytes(damaged))
+            except read_payload.Damaged:
+                damaged[4:8] = struct.pack("<I", read_payload.low_hash(bytes(damaged[:4] + damaged[8:])))
+                assert library(bytes(damaged)) is None
+                continue
+            agrees(sealed)
+            same += 1
+    assert same > 10
+    capfd.readouterr()
+
+
+def three_values(specials, corrections, kind=read_payload.WALK):
+    """Three float32 under an absolute bound, with the checksum."""
+    p = bytes([*b"hN\1", kind]) + bytes(8) + b"\1\1\1\3" + struct.pack("<d", 1.0) + bytes([0, len(specials)]) + specials + corrections
     return p[:4] + struct.pack("<I", read_payload.low_hash(p[:4] + p[8:])) + p[8:]
 
 
@@ -204,6 +268,60 @@ def test_limits(said, specials, corrections, capfd, monkeypatch):
     """What lies just past a limit is refused by both readers, for that reason and before any hash."""
     monkeypatch.setenv("H5NEURAL_VERBOSE", "1")
     payload = three_values(specials, corrections)
+    if said is None:
+        agrees(random_payload.seal(payload))
+        return
+    with pytest.raises(read_payload.Damaged, match="^(?!the hash)"):
+        read_payload.read_payload(payload)
+    assert library(payload) is None
+    assert said in capfd.readouterr().err
+
+
+def transform_of_three(fraction=0, weight=0, contexts=0, root=0, run=0, value=0, residuals=b""):
+    """Corrections: one level of a root of two points and one quiet point."""
+    side, number = random_payload.RandomBits(None), read_payload.Number
+    for v, count in (0, 2), (1, 5), (8, 4), (fraction, 3), (1, 11), (0, 5):
+        side.put_raw(v, count)
+    model = number()
+    for v in [weight] + 15 * [0]:
+        side.put_number(model, v)
+    side.put_raw(contexts, 6)
+    model = number()
+    for v in (root, 0):
+        side.put_number(model, v)
+    for v in (run, value)[:1 if run > 0 else 2]:
+        side.put_number(number(), v)
+    for v, count in (16, 5), (16, 5), (0, 1):
+        side.put_raw(v, count)
+    coded = side.finish()
+    lattice = b"\4" + struct.pack("<d", 0.5) + b"\2"
+    return lattice + random_payload.varint(len(coded)) + coded + residuals
+
+
+@pytest.mark.parametrize("said, change", [
+    (None, {}),
+    (None, {"fraction": 6}),
+    ("bits after the point", {"fraction": 7}),
+    (None, {"weight": 4}),
+    ("weight of its coefficients", {"weight": 5}),
+    ("weight of its coefficients", {"weight": -14}),
+    ("too many contexts", {"contexts": 37}),
+    (None, {"root": 2**30}),
+    ("coefficient is out of range", {"root": 2**30 + 1}),
+    ("coefficient is out of range", {"root": -2**30 - 1}),
+    (None, {"run": 1}),
+    ("longer than they are", {"run": 2}),
+    ("no length", {"run": -1}),
+    (None, {"value": 2**30 - 1}),
+    ("coefficient is out of range", {"value": 2**30}),
+    (None, {"value": -2**30}),
+    ("coefficient is out of range", {"value": -2**30 - 1}),
+    ("do not end", {"residuals": b"\0\0\0\1\1"}),  # a state that is never used up
+])
+def test_limits_of_transforms(said, change, capfd, monkeypatch):
+    """The same of transforms."""
+    monkeypatch.setenv("H5NEURAL_VERBOSE", "1")
+    payload = three_values(b"", transform_of_three(**change), read_payload.TRANSFORM)
     if said is None:
         agrees(random_payload.seal(payload))
         return

@@ -75,7 +75,7 @@ std::string hex(uint64_t v) {
   return text;
 }
 
-constexpr const char* kKinds[] = {"raw", "lossless", "walk", "constant", "repeats"};
+constexpr const char* kKinds[] = {"raw", "lossless", "walk", "constant", "repeats", "transform"};
 constexpr const char* kModes[] = {"lossless", "abs", "rel", "ratio", "psnr", "nrmse"};
 
 TEST(Golden, CoversEveryKindTypeAndByteOrder) {
