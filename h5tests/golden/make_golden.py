@@ -34,6 +34,25 @@ def waves(shape, dtype="<f4", noise=0.002, offset=0.5):
     return (a + noise * np.random.default_rng(7).standard_normal(shape)).astype(dtype)
 
 
+def without_noise(shape, dtype="<f4"):
+    """What the transform is for."""
+    return waves(shape, dtype, noise=0)
+
+
+def with_a_hole(a):
+    """`a` with a box of fill values and one NaN."""
+    a = a.copy()
+    a[1:4, 5:9, 2] = FILL
+    a[9, 9, 9] = np.nan
+    return a
+
+
+def stack_of_maps(dtype):
+    """The same rough map again and again, under a little noise."""
+    rng = np.random.default_rng(3)
+    return (rng.normal(0, 10, (1, 20, 24)) + rng.normal(0, 0.02, (12, 20, 24))).astype(dtype)
+
+
 def with_specials(a, fill=None):
     """`a` with NaN of two payloads, both infinities, -0, the smallest subnormal, and a patch of fill values."""
     a = a.copy()
@@ -96,6 +115,20 @@ def cases():
     yield "sparse", np.where(waves((40, 50)) > 2.2, waves((40, 50)), 0).astype("<f4"), "abs", 1e-3, None
     yield "two_punctures", two_punctures(), "rel", 1e-2, None
     yield "two_punctures_tight", two_punctures(), "abs", 1e-4, None
+    for name, dtype in (("f32", "<f4"), ("f64", "<f8"), ("f32be", ">f4"), ("f64be", ">f8")):
+        smooth = without_noise((14, 15, 16), dtype)
+        yield f"transform_abs_{name}", smooth, "abs", 1e-2, None
+        yield f"transform_rel_{name}", smooth, "rel", 1e-3, None
+        yield f"transform_ratio_{name}", np.exp(smooth), "ratio", 1e-2, None
+        yield f"transform_psnr_{name}", waves((14, 15, 16), dtype), "psnr", 75, None
+        yield f"transform_nrmse_{name}", waves((14, 15, 16), dtype), "nrmse", 1e-3, None
+        yield f"transform_specials_{name}", with_a_hole(without_noise((18, 19, 20), dtype)), "abs", 1e-2, FILL
+        yield f"transform_nrmse_specials_{name}", with_specials(smooth), "nrmse", 1e-3, None
+    for rank, shape in enumerate([(3000,), (60, 70), (17, 18, 19), (9, 10, 11, 12), (5, 6, 7, 8, 4)], 1):
+        yield f"transform_rank{rank}", without_noise(shape), "abs", 1e-2, None
+        yield f"transform_nrmse_rank{rank}", without_noise(shape), "nrmse", 1e-3, None
+    yield "transform_stack", stack_of_maps("<f4"), "abs", 0.1, None
+    yield "transform_nrmse_stack", stack_of_maps("<f8"), "nrmse", 1e-3, None
 
 
 def holds(a, b, mode, bound, fill, info):
@@ -109,6 +142,10 @@ def holds(a, b, mode, bound, fill, info):
         finite = np.isfinite(a)
         x, y = a[finite].astype("f8"), b[finite].astype("f8")
         return bool((np.abs(x - y) <= bound * np.abs(x)).all())
+    if mode in ("psnr", "nrmse"):
+        regular = np.isfinite(a) if fill is None else np.isfinite(a) & (a != fill)
+        x, y = a[regular].astype("f8"), b[regular].astype("f8")
+        return np.sqrt(np.mean((x - y) ** 2)) <= (10 ** (-bound / 20) if mode == "psnr" else bound) * np.ptp(x)
     limit = bound if mode == "abs" else min(info.abs_bound, bound * fields.finite_range(a))
     return got["max_err"] <= limit
 
