@@ -846,13 +846,14 @@ class Band:
         extents n. halved: the axes along which this band is coarser."""
         at = [np.arange(k) // 2 if a in halved else np.arange(k) for a, k in enumerate(n)]
         inside = at[3] < self.n[3] if sister else np.ones(n[3], bool)
-        at = [np.minimum(j, k - 1) + 1 for j, k in zip(at, self.n)]
-        padded = np.pad(self.magnitude, 1)
-        beside = 0
+        at = np.ix_(*[np.minimum(j, k - 1) + 1 for j, k in zip(at, self.n)])
+        padded = np.zeros([k + 2 for k in self.n], np.int64)
+        padded[1:-1, 1:-1, 1:-1, 1:-1] = self.magnitude
+        beside = np.zeros(n, np.int64)
         for a in range(AXES):
-            for d in (-1, 1):
-                beside = beside + padded[np.ix_(*[j + d if b == a else j for b, j in enumerate(at)])]
-        return padded[np.ix_(*at)] * inside, beside * inside
+            for d in (-1, 1) if self.n[a] > 1 else ():
+                beside += padded[*at[:a], at[a] + d, *at[a + 1:]]
+        return padded[at] * inside, beside * inside
 
 
 def own_offsets(n):

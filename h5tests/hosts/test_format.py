@@ -136,7 +136,7 @@ WRITTEN = {
     "corrected map": (waves((60, 70), ">f8"), ieee(REL, 1e-3), read_payload.TRANSFORM, ("corrected",)),
     "corrected ratio": (10 ** waves((40, 50), ">f4"), ieee(RATIO, 1e-1), read_payload.TRANSFORM,
                         ("corrected", "domain 1")),
-    "corrected stack": (stack_of_maps(">f4"), decimal(ABS, 1, 1), read_payload.TRANSFORM, ("2 stages", "a band above")),
+    "corrected stack": (stack_of_maps(">f4"), decimal(ABS, 1, 1), read_payload.TRANSFORM, ("corrected", "a band above")),
     "corrected specials": (with_a_hole(waves((18, 19, 20))), decimal(ABS, 1, 2),
                            read_payload.TRANSFORM, ("corrected but where skipped", "patterns")),
     "two values": (np.array([1.0, 2.0], ">f4"), decimal(ABS, 1, 1), None, ()),
