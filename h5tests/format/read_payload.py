@@ -857,7 +857,8 @@ class Band:
 
 
 def own_offsets(n):
-    """For f0 and f1: offsets in the padded band, as flat indices; and the padded extents: two zeros before, one after."""
+    """For f0 and f1: offsets in the padded band, as flat indices; and the padded extents (two zeros before, one
+    after)."""
     e = np.eye(AXES, dtype=int)
     near = [-e[a] for a in range(AXES)]
     far = [-2 * e[3]]

@@ -136,7 +136,8 @@ WRITTEN = {
     "corrected map": (waves((60, 70), ">f8"), ieee(REL, 1e-3), read_payload.TRANSFORM, ("corrected",)),
     "corrected ratio": (10 ** waves((40, 50), ">f4"), ieee(RATIO, 1e-1), read_payload.TRANSFORM,
                         ("corrected", "domain 1")),
-    "corrected stack": (stack_of_maps(">f4"), decimal(ABS, 1, 1), read_payload.TRANSFORM, ("corrected", "a band above")),
+    "corrected stack": (stack_of_maps(">f4"), decimal(ABS, 1, 1), read_payload.TRANSFORM,
+                        ("corrected", "a band above")),
     "corrected specials": (with_a_hole(waves((18, 19, 20))), decimal(ABS, 1, 2),
                            read_payload.TRANSFORM, ("corrected but where skipped", "patterns")),
     "two values": (np.array([1.0, 2.0], ">f4"), decimal(ABS, 1, 1), None, ()),
@@ -152,8 +153,8 @@ def test_written_payloads(name):
     assert agrees(payload) >= set(ways)
 
 
-EVERY_WAY = {"1 lanes", "4 lanes", "domain 0", "domain 1", "uniform", "narrowing", "32 lanes", "low bits", "no low bits", "weights",
-             "reference", "patterns", "literals", "outliers", *(f"{k} axes" for k in (1, 2, 3)),
+EVERY_WAY = {"1 lanes", "4 lanes", "domain 0", "domain 1", "uniform", "narrowing", "32 lanes", "low bits",
+             "no low bits", "weights", "reference", "patterns", "literals", "outliers", *(f"{k} axes" for k in (1, 2, 3)),
              *(f"nugget {k}" for k in range(4)), *(f"variogram {k}" for k in range(6)),
              *(f"size {k}" for k in range(5)), *(f"precision {k}" for k in range(5)),
              *(f"shape {k}" for k in range(3))}
@@ -241,7 +242,8 @@ def test_damage_of_random_transforms(block, capfd):
 
 def three_values(specials, corrections, kind=read_payload.WALK):
     """Three float32 under an absolute bound, with the checksum."""
-    p = bytes([*b"hN\1", kind]) + bytes(8) + b"\1\1\1\3" + struct.pack("<d", 1.0) + bytes([0, len(specials)]) + specials + corrections
+    p = bytes([*b"hN\1", kind]) + bytes(8) + b"\1\1\1\3" + struct.pack("<d", 1.0) + bytes([0, len(specials)]) + \
+        specials + corrections
     return p[:4] + struct.pack("<I", read_payload.low_hash(p[:4] + p[8:])) + p[8:]
 
 
