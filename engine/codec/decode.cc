@@ -40,7 +40,8 @@ std::vector<int32_t> base_field(const Payload& p) {
   return base;
 }
 
-// After the lattice: u8 0, or the axis of a reference plus 1, its length and its section; then the walk.
+// After the lattice: u8 0, or the axis of a reference plus 1 (plus 8 where places learn), its length and its
+// section; then the walk.
 std::vector<int32_t> walked_points(const Payload& p, const Lattice& lattice, const Specials& specials,
                                    ByteReader& r) {
   std::vector<int32_t> base = base_field(p);
@@ -48,8 +49,12 @@ std::vector<int32_t> walked_points(const Payload& p, const Lattice& lattice, con
   in.n = fold(p.extents);
   in.step_bits = lattice.step_bits;
   in.skip = specials.classes;
-  const auto reference = r.get<uint8_t>();
-  if (reference > kAxes || (reference != 0 && !base.empty())) fail_corrupt("its reference is unknown");
+  const auto head = r.get<uint8_t>();
+  const int reference = head & ~kPlacesLearn;
+  in.learns = (head & kPlacesLearn) != 0;
+  if (reference > kAxes || (head != 0 && (reference == 0 || !base.empty()))) {
+    fail_corrupt("its reference is unknown");
+  }
   if (reference != 0) base = decode_reference(in, reference - 1, r.take(r.varint()));
   in.base = base;
   std::vector<int32_t> points(p.extents.count());

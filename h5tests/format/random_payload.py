@@ -130,11 +130,11 @@ class RandomResiduals(rp.Residuals):
         return head + struct.pack(f"<{len(states)}I{len(words)}H", *states, *reversed(words))
 
 
-def walk_section(rng, n, step_bits, skip, based):
+def walk_section(rng, n, step_bits, skip, based, learns):
     for _ in range(1000):  # until the masks of all levels name one to three axes
         side, residuals = RandomBits(rng, rng.choice((0.5, 0.7, 0.95))), RandomResiduals(rng)
         try:
-            rp.walk(n, step_bits, skip, based, side, residuals)
+            rp.walk(n, step_bits, skip, based, learns, side, residuals)
         except rp.Damaged:
             continue
         coded = side.finish()
@@ -173,7 +173,8 @@ def random_extents(rng):
 def payload(seed):
     """A payload of kind walk, its hash and checksum as the reader of read_payload.py says."""
     rng = random.Random(seed)
-    extents = random_extents(rng)
+    stack = rng.random() < 0.4
+    extents = [rng.randint(24, 50), rng.randint(1, 6), rng.randint(2, 8)] if stack else random_extents(rng)
     n, kind = rp.fold(extents), rng.choice((1, 2))
     size, domain, step_bits = 4 * kind, rng.choice((0, 1)), rng.randint(0, 4)
     specials, classes = specials_section(rng, extents, size)
@@ -184,14 +185,15 @@ def payload(seed):
         unit, origin = varint(rng.choice((1, rng.getrandbits(12) + 1, 2**63 - 1))), rng.randint(-2**63, 2**63 - 1)
     corrections = bytes([domain << 4 | step_bits]) + unit + zigzag(origin)
     skip = np.zeros(n, bool) if classes is None else (classes != 0).reshape(n)
-    reference = rng.choice((0, 0, 1, 2, 3, 4))
-    corrections += bytes([reference])
+    reference = rng.choice((1, 2, 3, 4) if stack else (0, 0, 1, 2, 3, 4))
+    learns = reference > 0 and (stack or rng.random() < 0.5)
+    corrections += bytes([reference | 8 * learns])
     if reference:
         axis = reference - 1
         section = walk_section(rng, [1 if a == axis else k for a, k in enumerate(n)], max(0, step_bits - 3),
-                               skip.all(axis=axis, keepdims=True), False)
+                               skip.all(axis=axis, keepdims=True), False, False)
         corrections += varint(len(section)) + section
-    corrections += walk_section(rng, n, step_bits, skip, bool(reference))
+    corrections += walk_section(rng, n, step_bits, skip, bool(reference), learns)
     head = bytes([1, kind | rng.choice((0, 16)), len(extents)]) + b"".join(map(varint, extents)) + \
         struct.pack("<d", 1.0) + varint(0) + varint(len(specials))
     return seal(b"hN\1\2" + bytes(8) + head + specials + corrections)
