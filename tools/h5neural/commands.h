@@ -25,5 +25,6 @@ Command add_verify(CLI::App& app);
 Command add_doctor(CLI::App& app);
 Command add_train(CLI::App& app);
 Command add_bench(CLI::App& app);
+Command add_repack(CLI::App& app);
 
 }  // namespace h5neural::tool
