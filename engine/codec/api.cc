@@ -12,6 +12,7 @@
 #include "exact/backend.h"
 #include "h5neural/h5neural.h"
 #include "kernels/kernels.h"
+#include "weights/carried.h"
 #include "weights/weights.h"
 
 namespace {
@@ -193,6 +194,28 @@ int32_t h5n_weights_get(uint32_t index, h5n_weights* weights) {
     found = 1;
   });
   return found;
+}
+
+void h5n_sha256(const void* bytes, size_t nbytes, char digits[65]) {
+  const std::string text = hex(sha256({static_cast<const uint8_t*>(bytes), nbytes}));
+  std::memcpy(digits, text.c_str(), text.size() + 1);
+}
+
+int32_t h5n_carried_record(const h5n_carried* weights, uint32_t count, void* record, size_t* record_bytes,
+                           h5n_error* error) {
+  return guarded(error, [&] {
+    require(weights, "weights");
+    require(record, "record");
+    require(record_bytes, "record_bytes");
+    std::vector<Carried> entries;
+    for (uint32_t i = 0; i < count && i <= kMostCarried; ++i) {
+      entries.push_back({parse_sha256(weights[i].sha256), weights[i].offset, weights[i].length});
+    }
+    const Bytes bytes = write_carried_record(entries);
+    static_assert(H5N_MOST_CARRIED == kMostCarried && H5N_CARRIED_RECORD_BYTES >= 24 + 48 * kMostCarried + 8);
+    std::memcpy(record, bytes.data(), bytes.size());
+    *record_bytes = bytes.size();
+  });
 }
 
 }  // extern "C"

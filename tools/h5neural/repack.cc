@@ -16,9 +16,11 @@
 #include "judge.h"
 #include "object_copy.h"
 #include "output_file.h"
+#include "payload_summary.h"
 #include "recode.h"
 #include "request.h"
 #include "tool_error.h"
+#include "weights_files.h"
 
 namespace h5neural::tool {
 namespace {
@@ -31,9 +33,9 @@ constexpr size_t kReadCache = size_t{64} << 20;
 struct Options {
   std::string in, out;
   Request request;
-  std::vector<std::string> datasets;
+  std::vector<std::string> datasets, weights;
   std::string chunk;
-  bool json = false;
+  bool embed = false, json = false;
 };
 
 // What is to become of each dataset of the input.
@@ -119,6 +121,7 @@ Plan make_plan(hid_t file, const Options& o) {
   for (const std::string& path : list_datasets(file, {o.in, ""})) {
     const Dataset d = open_dataset(file, path);
     const haddr_t address = address_of(d.id);
+    if (path.starts_with(fmt::format("/{}/", kCarriedGroup))) continue;
     Plan::Entry entry;
     entry.path = path;
     entry.raw = d.count() * d.element_bytes;
@@ -138,20 +141,83 @@ Plan make_plan(hid_t file, const Options& o) {
   return plan;
 }
 
-void copy_user_block(const std::string& from, const std::string& to, uint64_t bytes) {
-  if (bytes == 0) return;
-  std::vector<char> block(bytes);
-  std::FILE* in = std::fopen(from.c_str(), "rb");
-  std::FILE* out = std::fopen(to.c_str(), "r+b");
-  const bool fine = in != nullptr && out != nullptr && std::fread(block.data(), 1, bytes, in) == bytes &&
-                    std::fwrite(block.data(), 1, bytes, out) == bytes;
-  if (in != nullptr) std::fclose(in);
-  const bool closed = out != nullptr && std::fclose(out) == 0;
-  if (!fine || !closed) fail("the user block of {} cannot be copied; check the disk's space", from);
+// ---- weights that travel inside of the file
+
+struct Carriage {
+  std::vector<CarriedWeights> before;                    // inside of the input
+  FileBytes kept;                                        // of its user block
+  uint64_t user_block = 0;                               // of the output
+  std::vector<std::pair<std::string, uint64_t>> inside;  // SHA-256 and bytes of those that the output carries
+  std::vector<std::string> notes;
+};
+
+Carriage prepare_carriage(hid_t in, const Options& o) {
+  Carriage c;
+  c.before = list_carried(in);
+  c.user_block = user_block_of(in);
+  c.kept = foreign_user_block(o.in, c.user_block);
+  if (o.embed || !c.before.empty()) {
+    c.user_block = user_block_for(c.kept.size(), c.before.size() + (o.embed ? all_weights().size() : 0));
+  }
+  return c;
 }
 
-CopyCounts write_file(hid_t in, const Options& o, const Plan& plan, const std::string& path) {
-  const uint64_t user_block = user_block_of(in);
+// The models that the chunks of a file name.
+std::set<uint64_t> used_models(hid_t file, const std::string& name) {
+  std::set<uint64_t> used;
+  for (const std::string& path : list_datasets(file, {name, ""})) {
+    const Dataset d = open_dataset(file, path);
+    if (d.ours() == nullptr || d.chunk.empty()) continue;
+    for (const ChunkSummary& c : summarise(d).stored) {
+      if (c.info && c.info->model != 0) used.insert(c.info->model);
+    }
+  }
+  return used;
+}
+
+// The bytes of weights to be put into the file; none when they stay where they are.
+std::optional<FileBytes> bytes_to_carry(hid_t in, uint64_t hash, const Options& o, Carriage& c) {
+  for (const CarriedWeights& w : c.before) {
+    if (w.hash() == hash) return read_carried(in, w);
+  }
+  if (!o.embed) return std::nullopt;
+  const auto found = find_weights([hash](const h5n_weights& w) { return w.hash == hash; });
+  if (found && fs::exists(found->source)) return read_weights_file(found->source);
+  c.notes.push_back(
+      found
+          ? fmt::format("the weights {} are compiled into the engine, and not put into the file", found->name)
+          : fmt::format("chunks that were copied need the weights {:016x}, which are not found", hash));
+  return std::nullopt;
+}
+
+// Puts the weights that the file's chunks use into it: what it needs to be read anywhere, and no more.
+void carry_weights(hid_t in, hid_t out, const Options& o, Carriage& c) {
+  for (const uint64_t hash : used_models(out, o.out)) {
+    const auto bytes = bytes_to_carry(in, hash, o, c);
+    if (!bytes) continue;
+    const std::string sha256 = sha256_of(*bytes);
+    const auto known = find_weights([hash](const h5n_weights& w) { return w.hash == hash; });
+    add_carried(out, sha256, known ? known->name : "", *bytes);
+    c.inside.emplace_back(sha256, bytes->size());
+  }
+  if (o.embed && c.inside.empty())
+    c.notes.emplace_back("no chunk is smaller with weights, so none were put into the file");
+}
+
+// A reader's way to them: the engine finds them in the file, which is open now.
+void check_carriage(const std::string& path, const Carriage& c) {
+  const std::string source = fs::canonical(path).string() + " (inside)";
+  for (const auto& [sha256, bytes] : c.inside) {
+    const auto found = find_weights(
+        [&](const h5n_weights& w) { return sha256 == w.sha256 && source.starts_with(w.source); });
+    if (!found || found->problem[0] != '\0') {
+      fail("a defect of h5neural: the weights {} are not found inside of the file; please report it", sha256);
+    }
+  }
+}
+
+CopyCounts write_file(hid_t in, const Options& o, const Plan& plan, Carriage& carriage,
+                      const std::string& path) {
   const std::vector<unsigned> words = o.request.words();
   const auto write = [&](const std::string& dataset, hid_t type, hid_t parent, const char* name) {
     const Dataset from = open_dataset(in, dataset);
@@ -165,17 +231,23 @@ CopyCounts write_file(hid_t in, const Options& o, const Plan& plan, const std::s
   };
   CopyCounts counts;
   {
-    const Handle out = create_like(in, path, user_block);
-    counts = copy_objects(in, out, {}, write);
+    const Handle out = create_like(in, path, carriage.user_block);
+    std::set<std::string> left_out;
+    if (!carriage.before.empty()) left_out.insert(kCarriedGroup);
+    counts = copy_objects(in, out, left_out, write);
+    carry_weights(in, out, o, carriage);
     if (H5Fflush(out, H5F_SCOPE_GLOBAL) < 0) fail("{} cannot be written to its end ({})", path, hdf5_error());
   }
-  copy_user_block(o.in, path, user_block);
+  std::vector<CarriedWeights> weights;
+  if (!carriage.inside.empty()) weights = list_carried(open_file(path));
+  write_user_block(path, carriage.user_block, carriage.kept, weights);
   return counts;
 }
 
 // Reads every recoded dataset back. Returns whether all kept what they promised.
-bool judge(hid_t in, const std::string& path, Plan& plan) {
+bool judge(hid_t in, const std::string& path, Plan& plan, const Carriage& carriage) {
   const Handle out = open_file(path, kReadCache);
+  check_carriage(path, carriage);
   bool kept = true;
   for (Plan::Entry& entry : plan.datasets) {
     if (!entry.why_copied.empty()) continue;
@@ -229,16 +301,35 @@ nlohmann::json json_of(const Plan& plan) {
   return out;
 }
 
-int run(const Options& o) {
+nlohmann::json weights_json(const Carriage& c) {
+  nlohmann::json out = nlohmann::json::array();
+  for (const auto& [sha256, bytes] : c.inside) out.push_back({{"sha256", sha256}, {"bytes", bytes}});
+  return out;
+}
+
+// One weights file that was given is the model, unless another was asked for; of several each chunk takes the
+// best.
+void use_weights(Options& o) {
+  for (const std::string& path : o.weights) use_weights_file(path);
+  if (o.weights.size() == 1 && o.request.leaves_the_model_open()) o.request.use_model(o.weights.front());
+  if (!o.weights.empty() && !o.embed) {
+    fmt::print(stderr, "readers must find the weights too; --embed puts them into the file\n");
+  }
+}
+
+int run(const Options& given) {
+  Options o = given;
   start_hdf5();
+  use_weights(o);
   if (H5Zfilter_avail(H5NEURAL_FILTER_ID) <= 0) {
     fail("the plugin is not found ({}); `h5neural doctor` says why", hdf5_error());
   }
   Handle in = open_file(o.in, kReadCache);
   Plan plan = make_plan(in, o);
+  Carriage carriage = prepare_carriage(in, o);
   OutputFile out(o.out, o.in);
-  const CopyCounts counts = write_file(in, o, plan, out.unfinished());
-  const bool kept = judge(in, out.unfinished(), plan);
+  const CopyCounts counts = write_file(in, o, plan, carriage, out.unfinished());
+  const bool kept = judge(in, out.unfinished(), plan, carriage);
   std::error_code none;
   const uint64_t before = fs::file_size(o.in, none), after = fs::file_size(out.unfinished(), none);
   if (o.json) {
@@ -247,11 +338,17 @@ int run(const Options& o) {
                                       {"bytes_before", before},
                                       {"bytes", after},
                                       {"lost_references", counts.lost_references},
+                                      {"weights", weights_json(carriage)},
+                                      {"notes", carriage.notes},
                                       {"datasets", json_of(plan)}}
                            .dump(2));
   } else {
     print(plan, o, counts);
+    for (const auto& [sha256, bytes] : carriage.inside) {
+      fmt::print("weights {} inside of the file, {} bytes\n", sha256.substr(0, 16), bytes);
+    }
   }
+  for (const std::string& note : carriage.notes) fmt::print(stderr, "{}\n", note);
   if (!kept) {
     fmt::print(stderr, "h5neural: a bound is broken, so {} is not written; please report it\n", o.out);
     return kFailed;
@@ -280,6 +377,8 @@ Command add_repack(CLI::App& app) {
   sub->add_option("--chunk", o->chunk,
                   "Chunks of these extents (default: the dataset's own, else up to 1 MiB)")
       ->type_name("Z,Y,X");
+  sub->add_option("--weights", o->weights, "Weights file to use; of several, each chunk takes the best");
+  sub->add_flag("--embed", o->embed, "Put the weights that chunks use into OUT, so that it is read anywhere");
   sub->add_flag("--json", o->json, "The report as JSON");
   return {sub, [o] { return run(*o); }};
 }

@@ -21,7 +21,7 @@ extern "C" {
 
 /* Version of this API. The shim refuses an engine whose major number differs from its own. */
 #define H5N_API_MAJOR 1
-#define H5N_API_MINOR 0
+#define H5N_API_MINOR 1
 
 #define H5N_MAX_RANK 8
 
@@ -132,15 +132,32 @@ typedef struct h5n_backend {
 } h5n_backend;
 H5N_API int32_t h5n_backend_get(uint32_t index, h5n_backend* backend);
 
-/* Weights that the search order finds now. Index from 0; returns 0 past the last. */
+/* Weights that the search order finds now, those inside of this process's open files last. Index from 0;
+ * returns 0 past the last. */
 typedef struct h5n_weights {
   uint64_t hash;   /* first 64 bits of the SHA-256 */
   char sha256[65]; /* all of it, in hexadecimal */
   char name[64], family[32];
-  char source[512];  /* "compiled in", or the path of the file */
+  char source[512];  /* "compiled in", the path of the file, or "FILE (inside)" */
   char problem[256]; /* empty, or why it is refused */
 } h5n_weights;
 H5N_API int32_t h5n_weights_get(uint32_t index, h5n_weights* weights);
+
+/* SHA-256 of `nbytes` bytes, in hexadecimal: the name of a weights file. Since API 1.1. */
+H5N_API void h5n_sha256(const void* bytes, size_t nbytes, char digits[65]);
+
+/* Weights that travel inside an HDF5 file (its `/.h5neural` group, in contiguous datasets): makes the record
+ * of where they are, to be written at half of the file's user block, whose size is a power of two, 1024 or
+ * more. Readers then find them through the process's open files (Linux). `sha256`: 64 hexadecimal digits.
+ * `record` takes H5N_CARRIED_RECORD_BYTES or less; *record_bytes is what was used. Since API 1.1. */
+#define H5N_MOST_CARRIED 64
+#define H5N_CARRIED_RECORD_BYTES 4096
+typedef struct h5n_carried {
+  char sha256[65];
+  uint64_t offset, length; /* in bytes from the start of the file */
+} h5n_carried;
+H5N_API int32_t h5n_carried_record(const h5n_carried* weights, uint32_t count, void* record,
+                                   size_t* record_bytes, h5n_error* error);
 
 #ifdef __cplusplus
 }
