@@ -45,7 +45,7 @@ bool stands_at(int descriptor, uint64_t offset, const std::array<uint8_t, N>& wa
   return read_at(descriptor, offset, bytes) && bytes == wanted;
 }
 
-// The weights that a file of `size` bytes says it carries, those that lie in it behind its user block.
+// The weights that a file of `size` bytes says it carries.
 std::vector<Carried> weights_in(int descriptor, uint64_t size) {
   if (stands_at(descriptor, 0, kHdf5)) return {};  // the usual file: no user block
   for (uint64_t half = kSmallestBlock; half <= kLargestBlock && 2 * half + kHdf5.size() <= size; half *= 2) {
@@ -53,12 +53,7 @@ std::vector<Carried> weights_in(int descriptor, uint64_t size) {
     if (!stands_at(descriptor, half, kMagic) || !stands_at(descriptor, 2 * half, kHdf5)) continue;
     Bytes record(std::min<uint64_t>(kMostRecord, half));
     if (!read_at(descriptor, half, record)) return {};
-    auto entries = read_carried_record(record);
-    if (!entries) return {};
-    std::erase_if(*entries, [&](const Carried& c) {
-      return c.offset < 2 * half || c.length > kMaxLength || c.offset > size || c.length > size - c.offset;
-    });
-    return *entries;
+    return read_carried_record(record).value_or(std::vector<Carried>());
   }
   return {};
 }
@@ -141,6 +136,10 @@ std::vector<CarryingFile> carrying_files() {
 }
 
 bool read_carried(const CarryingFile& file, const Carried& weights, Bytes& bytes) {
+  if (weights.length > kMaxLength || weights.offset > file.size ||
+      weights.length > file.size - weights.offset) {
+    return false;
+  }
   bytes.resize(weights.length);
   return read_at(file.descriptor, weights.offset, bytes) && sha256(bytes) == weights.sha256;
 }

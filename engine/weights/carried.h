@@ -37,14 +37,14 @@ struct CarryingFile {
   std::string path;     // for messages
   uint64_t device = 0, inode = 0, size = 0;
   int64_t seconds = 0, nanoseconds = 0;  // of its last change
-  std::vector<Carried> weights;          // all lie inside the file
+  std::vector<Carried> weights;          // as the record says
 };
 // Those among this process's open files, each once. Reads at most some KiB of each; moves no file position
 // and opens no file, so that no lock of the host's is lost.
 std::vector<CarryingFile> carrying_files();
 
-// The bytes of weights in a file; false when they cannot be read, or have not the SHA-256 that the record
-// says.
+// The bytes of weights in a file; false when they do not lie inside it, cannot be read, or have not the
+// SHA-256 that the record says.
 bool read_carried(const CarryingFile& file, const Carried& weights, Bytes& bytes);
 
 }  // namespace h5neural

@@ -22,7 +22,7 @@ namespace {
 
 constexpr uint64_t kMaxFile = uint64_t{512} << 20;
 constexpr const char* kInside = " (inside)";
-constexpr size_t kMostFailed = 4096;
+constexpr size_t kMostAttempts = 4096;
 constexpr size_t kMostKept = 32;  // weights carried by files that are kept in memory
 
 // What is known of one file (or of one array compiled in).
@@ -150,24 +150,26 @@ class Cache {
     return l;
   }
 
-  // Weights of an open file: read and hashed once, whether they are what the record says or not.
+  // Weights of an open file, when they are what the record says. Read and hashed once, whatever comes of it.
   const Loaded* carried(const CarryingFile& f, const Carried& c) {
-    const uint64_t hash = short_hash(c.sha256);
-    if (const auto kept = carried_.find(hash); kept != carried_.end()) {
-      return kept->second.entry.sha256 == hex(c.sha256) ? &kept->second : nullptr;
-    }
     const Attempt attempt{f.device, f.inode, f.size, f.seconds, f.nanoseconds, c.offset, c.length, c.sha256};
     if (failed_.contains(attempt)) return nullptr;
+    const uint64_t hash = short_hash(c.sha256);
+    const auto kept = carried_.find(hash);
+    const bool known = kept != carried_.end() && kept->second.entry.sha256 == hex(c.sha256);
+    if (known && fine_.contains(attempt)) return &kept->second;
     Bytes bytes;
     if (!read_carried(f, c, bytes)) {
-      if (failed_.size() >= kMostFailed) failed_.clear();
-      failed_.insert(attempt);
+      remember(failed_, attempt);
       return nullptr;
     }
+    remember(fine_, attempt);
+    if (known) return &kept->second;
     if (carried_.size() >= kMostKept) {
       carried_.erase(kept_order_.front());
       kept_order_.erase(kept_order_.begin());
     }
+    std::erase(kept_order_, hash);
     kept_order_.push_back(hash);
     return &(carried_[hash] = load(bytes, f.path + kInside));
   }
@@ -175,11 +177,16 @@ class Cache {
   using Attempt = std::tuple<uint64_t, uint64_t, uint64_t, int64_t, int64_t, uint64_t, uint64_t,
                              Sha256>;  // what and where
 
+  static void remember(std::set<Attempt>& attempts, const Attempt& attempt) {
+    if (attempts.size() >= kMostAttempts) attempts.clear();
+    attempts.insert(attempt);
+  }
+
   std::vector<Loaded> embedded_;
   std::map<std::string, Loaded> files_;
   std::map<uint64_t, Loaded> carried_;  // by hash; they stay when their file is closed
   std::vector<uint64_t> kept_order_;    // oldest first
-  std::set<Attempt> failed_;            // so that a hostile file costs its reading once, not at each chunk
+  std::set<Attempt> fine_, failed_;     // so that a hostile file costs its reading once, not at each chunk
 };
 
 // Never destroyed: threads may still decode while the process ends.
@@ -194,11 +201,10 @@ Cache& cache() {
   const std::string what = "h5neural: this chunk needs the weights " + hex(hash);
   const std::string searched = " (searched: compiled in, " + places + "this process's open files)";
   if (!misplaced.empty()) {
-    throw Failure(H5N_ERR_NO_MODEL,
-                  what + "; " + misplaced +
-                      " carries them, but a program has rewritten or damaged it; install them with "
-                      "`h5neural weights install " +
-                      misplaced + "`" + searched);
+    throw Failure(H5N_ERR_NO_MODEL, what +
+                                        ", and a program has rewritten or damaged the file that carries "
+                                        "them; install them with `h5neural weights install " +
+                                        misplaced + "`" + searched);
   }
   throw Failure(
       H5N_ERR_NO_MODEL,

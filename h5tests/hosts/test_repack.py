@@ -306,7 +306,7 @@ def test_a_model_by_name_and_by_hash(h5neural, tmp_path):
         h5neural("repack", "--rel", "1e-2", "--chunk", chunk, "--model", model, tmp_path / "in.h5", out)
         with h5py.File(out) as f:
             words[model] = f["U_CHI"].id.get_create_plist().get_filter(0)[2][3:5]
-        (d,) = json.loads(h5neural("info", out, "--json").stdout)[0]["datasets"]
+        (d,) = json.loads(h5neural("info", f"{out}:/U_CHI", "--json").stdout)[0]["datasets"]
         used = {c["model_name"] for c in d["chunks"]}
         assert used == ({""} if model == "none" else {"swae-chunk32-chi"}), model
     number = int(digits, 16)

@@ -26,5 +26,6 @@ Command add_doctor(CLI::App& app);
 Command add_train(CLI::App& app);
 Command add_bench(CLI::App& app);
 Command add_repack(CLI::App& app);
+Command add_weights(CLI::App& app);
 
 }  // namespace h5neural::tool

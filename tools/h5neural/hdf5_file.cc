@@ -166,6 +166,12 @@ Handle open_file(const std::string& path, size_t cache) {
   return file;
 }
 
+Handle open_file_to_write(const std::string& path) {
+  Handle file(H5Fopen(path.c_str(), H5F_ACC_RDWR, H5P_DEFAULT), H5Fclose);
+  if (!file.valid()) fail("{} cannot be opened for writing ({})", path, hdf5_error());
+  return file;
+}
+
 std::vector<std::string> list_datasets(hid_t file, const Target& target) {
   std::vector<std::string> found;
   if (target.dataset.empty()) {

@@ -80,6 +80,7 @@ struct Dataset {
 // Opens for reading. `cache`: bytes of chunks that each dataset keeps, for reading in another shape than that
 // of the chunks; 0: HDF5's own. Throws ToolError.
 Handle open_file(const std::string& path, size_t cache = 0);
+Handle open_file_to_write(const std::string& path);
 // Paths of all datasets, sorted; of one, when target.dataset names it. Throws ToolError.
 std::vector<std::string> list_datasets(hid_t file, const Target& target);
 Dataset open_dataset(hid_t file, const std::string& path);

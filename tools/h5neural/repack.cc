@@ -216,6 +216,10 @@ void check_carriage(const std::string& path, const Carriage& c) {
   }
 }
 
+void flush(hid_t file, const std::string& path) {
+  if (H5Fflush(file, H5F_SCOPE_GLOBAL) < 0) fail("{} cannot be written to its end ({})", path, hdf5_error());
+}
+
 CopyCounts write_file(hid_t in, const Options& o, const Plan& plan, Carriage& carriage,
                       const std::string& path) {
   const std::vector<unsigned> words = o.request.words();
@@ -235,8 +239,13 @@ CopyCounts write_file(hid_t in, const Options& o, const Plan& plan, Carriage& ca
     std::set<std::string> left_out;
     if (!carriage.before.empty()) left_out.insert(kCarriedGroup);
     counts = copy_objects(in, out, left_out, write);
+    flush(out, path);
+  }
+  {
+    // Opened again: HDF5 1.10 cannot visit the groups of a file that it has just made.
+    const Handle out = open_file_to_write(path);
     carry_weights(in, out, o, carriage);
-    if (H5Fflush(out, H5F_SCOPE_GLOBAL) < 0) fail("{} cannot be written to its end ({})", path, hdf5_error());
+    flush(out, path);
   }
   std::vector<CarriedWeights> weights;
   if (!carriage.inside.empty()) weights = list_carried(open_file(path));
@@ -355,8 +364,10 @@ int run(const Options& given) {
   }
   out.finish();
   if (!o.json) {
-    fmt::print("{} -> {}: {} -> {} bytes, {:.2f} times smaller; {} of {} datasets compressed\n", o.in, o.out,
-               before, after, ratio(before, after), plan.recoded(), plan.datasets.size());
+    const std::string change = after <= before ? fmt::format("{:.2f} times smaller", ratio(before, after))
+                                               : fmt::format("{:.2f} times as large", ratio(after, before));
+    fmt::print("{} -> {}: {} -> {} bytes, {}; {} of {} datasets compressed\n", o.in, o.out, before, after,
+               change, plan.recoded(), plan.datasets.size());
   }
   return kFine;
 }
