@@ -8,6 +8,7 @@
 
 #include "codec/decode.h"
 #include "codec/encode.h"
+#include "codec/latents.h"
 #include "codec/params.h"
 #include "exact/backend.h"
 #include "h5neural/h5neural.h"
@@ -155,6 +156,37 @@ int32_t h5n_decode(const void* payload, size_t payload_bytes, void* chunk, size_
     require(chunk, "chunk");
     decode_payload(parse_payload({static_cast<const uint8_t*>(payload), payload_bytes}),
                    {static_cast<uint8_t*>(chunk), nbytes});
+  });
+}
+
+int32_t h5n_preview(const void* payload, size_t payload_bytes, void* chunk, size_t nbytes, uint32_t* shown,
+                    h5n_error* error) {
+  return guarded(error, [&] {
+    require(payload, "payload");
+    require(chunk, "chunk");
+    require(shown, "shown");
+    *shown = preview_payload(parse_payload({static_cast<const uint8_t*>(payload), payload_bytes}),
+                             {static_cast<uint8_t*>(chunk), nbytes});
+  });
+}
+
+int32_t h5n_latents_get(const void* payload, size_t payload_bytes, h5n_latents* info, int32_t* numbers,
+                        double* scale, double* offset, h5n_error* error) {
+  return guarded(error, [&] {
+    require(payload, "payload");
+    require(info, "info");
+    const Payload p = parse_payload({static_cast<const uint8_t*>(payload), payload_bytes});
+    const LatentArray a = payload_latents(p);
+    *info = {};
+    info->model = p.model;
+    info->grid_rank = static_cast<uint32_t>(a.grid.size());
+    std::copy(a.grid.begin(), a.grid.end(), info->grid);
+    info->vectors = a.scale.size();
+    info->numbers = a.numbers;
+    info->latents = a.latents;
+    if (numbers != nullptr) std::copy(a.values.begin(), a.values.end(), numbers);
+    if (scale != nullptr) std::copy(a.scale.begin(), a.scale.end(), scale);
+    if (offset != nullptr) std::copy(a.offset.begin(), a.offset.end(), offset);
   });
 }
 

@@ -121,6 +121,29 @@ H5N_API int32_t h5n_inspect(const void* payload, size_t payload_bytes, h5n_info*
 H5N_API int32_t h5n_decode(const void* payload, size_t payload_bytes, void* chunk, size_t nbytes,
                            h5n_error* error);
 
+/* For a look, fast: fills the chunk with what is at hand without the corrections. *shown says what that is:
+ * H5N_SHOWN_BASE, the base field of the payload's model; H5N_SHOWN_COARSE, for chunks without a model, the
+ * coarse levels of the corrections, a sixteenth of the points or fewer, and interpolation between;
+ * H5N_SHOWN_ALL, the values as h5n_decode gives them (other kinds of payload). No bound holds but for the
+ * last; NaN, Inf and fill values stand where they belong in all. Since API 1.1. */
+enum { H5N_SHOWN_ALL = 0, H5N_SHOWN_BASE = 1, H5N_SHOWN_COARSE = 2 };
+H5N_API int32_t h5n_preview(const void* payload, size_t payload_bytes, void* chunk, size_t nbytes,
+                            uint32_t* shown, h5n_error* error);
+
+/* A payload's latents as arrays, nothing decoded. With null arrays only `info` is filled; its sizes say what
+ * to allocate: numbers [vectors, numbers] (as the model's first program takes them), scale and offset
+ * [vectors]: base = offset + scale * (what the model's last program gives), in the unit of the data. A
+ * payload without a model has no vectors. Since API 1.1. */
+typedef struct h5n_latents {
+  uint64_t model;              /* 0: no model, else the first 64 bits of its SHA-256 */
+  uint32_t grid_rank;          /* 0: one vector for the chunk */
+  uint64_t grid[H5N_MAX_RANK]; /* how the vectors lie in the chunk (without its axes of one point) */
+  uint64_t vectors, numbers;
+  uint64_t latents; /* the first of the numbers; the others correct what the model makes of these */
+} h5n_latents;
+H5N_API int32_t h5n_latents_get(const void* payload, size_t payload_bytes, h5n_latents* info,
+                                int32_t* numbers, double* scale, double* offset, h5n_error* error);
+
 /* What the integer arithmetic of a reader can run on: "scalar" serves everything, "neon", "avx2" and "avx512"
  * the inner loops of the corrections, all with the same bits. The fastest that passes its known answer is
  * used; the environment variable H5NEURAL_BACKEND (scalar, neon, avx2, avx512) allows none beyond the one it
