@@ -103,6 +103,7 @@ def described(path):
             for key in group:
                 link, path = group.get(key, getlink=True), f"{name}/{key}"
                 found[path, "link"] = type(link).__name__, getattr(link, "path", None), getattr(link, "filename", None)
+                found[path, "letters"] = group.id.links.get_info(key.encode()).cset
                 if not isinstance(link, h5py.HardLink):
                     continue
                 found[path, "names"] = h5py.h5o.get_info(group[key].id).rc
@@ -137,6 +138,27 @@ def described(path):
         visit(f["/"], "")
         found["user block"] = f.userblock_size
     return found
+
+
+def test_virtual_and_external_datasets_stay_so(h5neural, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # names of external files are looked for here
+    values = fields.wave((100, 60))
+    with h5py.File(tmp_path / "part.h5", "w", libver="v110") as f:
+        f["u"] = values
+    layout = h5py.VirtualLayout((100, 60), "f4")
+    layout[:] = h5py.VirtualSource("part.h5", "u", (100, 60))
+    with h5py.File(tmp_path / "in.h5", "w", libver="v110") as f:
+        f.create_virtual_dataset("virtual", layout)
+        f.create_dataset("outside", data=values, external=[("values.bin", 0, values.nbytes)])
+        f["u"] = values
+        f["über"] = values
+    h5neural("repack", "--abs", "1e-3", "--dataset", "u,über", tmp_path / "in.h5", tmp_path / "out.h5")
+    with h5py.File(tmp_path / "out.h5") as f:
+        assert f["virtual"].is_virtual and f["virtual"].virtual_sources()[0].file_name == "part.h5"
+        assert f["outside"].external == [("values.bin", 0, values.nbytes)]
+        assert (f["virtual"][...] == values).all()
+        fields.check(values, f["über"][...], ABS, 1e-3)
+    assert "virtual" in h5neural("repack", "--abs", "1e-3", "--dataset", "virtual", tmp_path / "in.h5", tmp_path / "x.h5", status=2).stderr
 
 
 def first_bytes(path, count):

@@ -231,7 +231,7 @@ class Copier {
     const Handle type(H5Dget_type(dataset), H5Tclose);
     check(type.valid(), path);
     const Handle made_with = output_type(type);
-    if (write_(path, made_with, to, name)) return;
+    if (write_(path, made_with, {to, name, lcpl})) return;
     const Handle dcpl(H5Dget_create_plist(dataset), H5Pclose);
     const bool elsewhere = H5Pget_layout(dcpl) == H5D_VIRTUAL || H5Pget_external_count(dcpl) > 0;
     if (has_references(type) && !elsewhere) {

@@ -14,10 +14,17 @@
 
 namespace h5neural::tool {
 
-// Creates the dataset `name` of the group `parent` from the dataset `path` of the input, values included and
+// Where an object is to be made.
+struct NewLink {
+  hid_t parent;
+  const char* name;
+  hid_t properties;  // link creation: the encoding of the name
+};
+
+// Creates a dataset at `link` from the dataset `path` of the input, values included and
 // attributes not, and returns true; or returns false, and it is copied as it is. `type`: the type to create
 // it with (a named type of the output where it was one in the input).
-using WriteDataset = std::function<bool(const std::string& path, hid_t type, hid_t parent, const char* name)>;
+using WriteDataset = std::function<bool(const std::string& path, hid_t type, const NewLink& link)>;
 
 struct CopyCounts {
   uint64_t groups = 0, datasets = 0, types = 0, links = 0, attributes = 0;

@@ -101,12 +101,13 @@ Extents choose_chunk(const Dataset& d, const Extents& asked) {
   return chunk;
 }
 
-void recode(const Dataset& from, hid_t type, hid_t parent, const char* name, const Extents& chunk,
+void recode(const Dataset& from, hid_t type, const NewLink& link, const Extents& chunk,
             const std::vector<unsigned>& words) {
   const Handle old(H5Dget_create_plist(from.id), H5Pclose);
   const Handle dcpl = properties_like(old, type, chunk, words, from.path);
   const Handle space(H5Dget_space(from.id), H5Sclose);
-  const Handle to(H5Dcreate2(parent, name, type, space, H5P_DEFAULT, dcpl, H5P_DEFAULT), H5Dclose);
+  const Handle to(H5Dcreate2(link.parent, link.name, type, space, link.properties, dcpl, H5P_DEFAULT),
+                  H5Dclose);
   if (!to.valid()) fail("{}: it cannot be created with the filter ({})", from.path, hdf5_error());
   if (never_written(from)) return;
   const hid_t memory_type = from.element == Element::kFloat32 ? H5T_NATIVE_FLOAT : H5T_NATIVE_DOUBLE;

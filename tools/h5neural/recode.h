@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "hdf5_file.h"
+#include "object_copy.h"
 
 namespace h5neural::tool {
 
@@ -15,10 +16,10 @@ std::string why_not_served(const Dataset& dataset);
 // that a chunk fits the cache that HDF5 gives a dataset unless told otherwise (1 MiB).
 Extents choose_chunk(const Dataset& dataset, const Extents& asked);
 
-// Creates `name` in `parent` with the type, extents, fill value and object properties of `from`, and writes
+// Creates a dataset at `link` with the type, extents, fill value and object properties of `from`, and writes
 // its values, each chunk once: a chunk that is written in parts is encoded as often, and its errors grow.
 // Chunks that `from` does not store are not stored. Throws ToolError.
-void recode(const Dataset& from, hid_t type, hid_t parent, const char* name, const Extents& chunk,
+void recode(const Dataset& from, hid_t type, const NewLink& link, const Extents& chunk,
             const std::vector<unsigned>& words);
 
 }  // namespace h5neural::tool

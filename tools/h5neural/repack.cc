@@ -223,14 +223,14 @@ void flush(hid_t file, const std::string& path) {
 CopyCounts write_file(hid_t in, const Options& o, const Plan& plan, Carriage& carriage,
                       const std::string& path) {
   const std::vector<unsigned> words = o.request.words();
-  const auto write = [&](const std::string& dataset, hid_t type, hid_t parent, const char* name) {
+  const auto write = [&](const std::string& dataset, hid_t type, const NewLink& link) {
     const Dataset from = open_dataset(in, dataset);
     const auto found = plan.by_address.find(address_of(from.id));
     if (found == plan.by_address.end()) return false;
     const Plan::Entry& entry = plan.datasets[found->second];
     if (!entry.why_copied.empty()) return false;
     if (!o.json) fmt::print(stderr, "coding {}\n", entry.path);
-    recode(from, type, parent, name, entry.chunk, words);
+    recode(from, type, link, entry.chunk, words);
     return true;
   };
   CopyCounts counts;
