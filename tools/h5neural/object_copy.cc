@@ -272,7 +272,8 @@ class Copier {
     check(
         H5Aiterate2(from, index_for(attribute_order(from)), H5_ITER_INC, nullptr, collect_name, &names) >= 0,
         "the attributes of " + path);
-    for (const std::string& name : names) copy_attribute(from, to, name, "attribute " + name + " of " + path);
+    for (const std::string& name : names)
+      copy_attribute(from, to, name, fmt::format("attribute {} of {}", name, path));
   }
 
   void copy_attribute(hid_t from, hid_t to, const std::string& name, const std::string& what) {
@@ -323,8 +324,9 @@ class Copier {
   // What is known of a type, so that millions of elements are walked without asking HDF5 each time.
   struct Part {
     enum Kind { kNone, kObject, kRegion, kMembers, kArray, kSequence } kind = kNone;
-    size_t size = 0, count = 1;                    // count: elements of an array
-    std::vector<std::pair<size_t, Part>> members;  // offset and part; one for arrays and sequences
+    size_t offset = 0;           // in the compound value that it is a member of
+    size_t size = 0, count = 1;  // count: elements of an array
+    std::vector<Part> members;   // of a compound value; one, the element, for arrays and sequences
   };
 
   static Part examine(hid_t type) {
@@ -340,15 +342,17 @@ class Copier {
         for (int m = 0; m < H5Tget_nmembers(type); ++m) {
           const auto n = static_cast<unsigned>(m);
           const Handle member(H5Tget_member_type(type, n), H5Tclose);
-          if (has_references(member)) p.members.emplace_back(H5Tget_member_offset(type, n), examine(member));
+          if (!has_references(member)) continue;
+          p.members.push_back(examine(member));
+          p.members.back().offset = H5Tget_member_offset(type, n);
         }
         break;
       case H5T_ARRAY:
       case H5T_VLEN: {
         p.kind = H5Tget_class(type) == H5T_ARRAY ? Part::kArray : Part::kSequence;
         const Handle element(H5Tget_super(type), H5Tclose);
-        p.members.emplace_back(0, examine(element));
-        if (p.kind == Part::kArray) p.count = p.size / std::max<size_t>(p.members[0].second.size, 1);
+        p.members.push_back(examine(element));
+        if (p.kind == Part::kArray) p.count = p.size / std::max<size_t>(p.members[0].size, 1);
         break;
       }
       default:
@@ -371,18 +375,16 @@ class Copier {
         translate_region(at);
         break;
       case Part::kMembers:
-        for (const auto& [offset, member] : part.members) translate(member, at + offset);
+        for (const Part& member : part.members) translate(member, at + member.offset);
         break;
       case Part::kArray:
-        for (size_t i = 0; i < part.count; ++i)
-          translate(part.members[0].second, at + i * part.members[0].second.size);
+        for (size_t i = 0; i < part.count; ++i) translate(part.members[0], at + i * part.members[0].size);
         break;
       case Part::kSequence: {
         hvl_t sequence;
         std::memcpy(&sequence, at, sizeof sequence);
         for (size_t i = 0; i < sequence.len; ++i)
-          translate(part.members[0].second,
-                    static_cast<uint8_t*>(sequence.p) + i * part.members[0].second.size);
+          translate(part.members[0], static_cast<uint8_t*>(sequence.p) + i * part.members[0].size);
         break;
       }
       case Part::kNone:

@@ -207,7 +207,8 @@ void carry_weights(hid_t in, hid_t out, const Options& o, Carriage& c) {
 // A reader's way to them: the engine finds them in the file, which is open now.
 void check_carriage(const std::string& path, const Carriage& c) {
   const std::string source = fs::canonical(path).string() + " (inside)";
-  for (const auto& [sha256, bytes] : c.inside) {
+  for (const auto& carried : c.inside) {
+    const std::string& sha256 = carried.first;
     const auto found = find_weights(
         [&](const h5n_weights& w) { return sha256 == w.sha256 && source.starts_with(w.source); });
     if (!found || found->problem[0] != '\0') {
