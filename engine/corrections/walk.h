@@ -41,6 +41,9 @@ Bytes encode_walk(const WalkInput& in, const Schedule& schedule, std::span<const
 // Reader. Throws fail_corrupt on a damaged section.
 void decode_walk(const WalkInput& in, ByteSpan section, std::span<int32_t> decoded);
 
+// For a look: only the coarse levels, up to grids of `most` points, interpolated. Throws as decode_walk does.
+void decode_walk_coarse(const WalkInput& in, ByteSpan section, int64_t most, std::span<int32_t> decoded);
+
 // ---- steps shared by both sides
 // -------------------------------------------------------------------------------
 

@@ -1,5 +1,6 @@
 // walk_decode.cc: the reader of a corrections section; see walk.h. Section: varint length of the side
 // information | side information (adaptive binary coder) | residuals (rANS).
+#include "corrections/interpolate.h"
 #include "corrections/places.h"
 #include "corrections/residual.h"
 #include "corrections/walk.h"
@@ -40,6 +41,31 @@ class WalkDecoder {
     }
     residuals_.finish();
     finish_field(in_, state, decoded);
+  }
+
+  // The levels whose grids have at most `most` points, and the points between by interpolation.
+  void run_coarse(int64_t most, std::span<int32_t> decoded) {
+    const Schedule schedule = read_schedule(side_, in_.n);
+    const std::vector<Rung> rungs = ladder(schedule);
+    size_t last = rungs.size() - 1;
+    LevelState state = root_level(in_, schedule, rungs[last]);
+    root(state);
+    for (; last > 0 && points(rungs[last - 1].grid) <= most; --last) {
+      state = refine(in_, state, schedule, rungs[last - 1], last - 1);
+      level(state);
+    }
+    const Rung& rung = rungs[last];
+    std::vector<int32_t> row(static_cast<size_t>(rung.grid[kAxes - 1]));
+    for_rows(rung.grid, [&](const Index4& i) {
+      grid_row(state.layout, state.value, i, row.data());
+      int64_t at = 0;
+      for (int a = 0; a < kAxes; ++a) at = at * in_.n[a] + int64_t{i[a]} * rung.stride[a];
+      for (size_t k = 0; k < row.size(); ++k)
+        decoded[at + static_cast<int64_t>(k) * rung.stride[kAxes - 1]] = row[k];
+    });
+    interpolate(in_.n, rung.stride, decoded);
+    for (size_t k = 0; k < in_.base.size(); ++k)
+      decoded[k] = clamp_lattice(int64_t{decoded[k]} + in_.base[k]);
   }
 
  private:
@@ -165,6 +191,12 @@ void decode_walk(const WalkInput& in, ByteSpan section, std::span<int32_t> decod
   ByteReader r(section);
   const ByteSpan side = r.take(r.varint());
   WalkDecoder(in, side, r.take(r.left())).run(decoded);
+}
+
+void decode_walk_coarse(const WalkInput& in, ByteSpan section, int64_t most, std::span<int32_t> decoded) {
+  ByteReader r(section);
+  const ByteSpan side = r.take(r.varint());
+  WalkDecoder(in, side, r.take(r.left())).run_coarse(most, decoded);
 }
 
 }  // namespace h5neural
