@@ -8,10 +8,12 @@
 
 #include "codec/decode.h"
 #include "codec/encode.h"
+#include "codec/latents.h"
 #include "codec/params.h"
 #include "exact/backend.h"
 #include "h5neural/h5neural.h"
 #include "kernels/kernels.h"
+#include "weights/carried.h"
 #include "weights/weights.h"
 
 namespace {
@@ -157,6 +159,37 @@ int32_t h5n_decode(const void* payload, size_t payload_bytes, void* chunk, size_
   });
 }
 
+int32_t h5n_preview(const void* payload, size_t payload_bytes, void* chunk, size_t nbytes, uint32_t* shown,
+                    h5n_error* error) {
+  return guarded(error, [&] {
+    require(payload, "payload");
+    require(chunk, "chunk");
+    require(shown, "shown");
+    *shown = preview_payload(parse_payload({static_cast<const uint8_t*>(payload), payload_bytes}),
+                             {static_cast<uint8_t*>(chunk), nbytes});
+  });
+}
+
+int32_t h5n_latents_get(const void* payload, size_t payload_bytes, h5n_latents* info, int32_t* numbers,
+                        double* scale, double* offset, h5n_error* error) {
+  return guarded(error, [&] {
+    require(payload, "payload");
+    require(info, "info");
+    const Payload p = parse_payload({static_cast<const uint8_t*>(payload), payload_bytes});
+    const LatentArray a = payload_latents(p);
+    *info = {};
+    info->model = p.model;
+    info->grid_rank = static_cast<uint32_t>(a.grid.size());
+    std::copy(a.grid.begin(), a.grid.end(), info->grid);
+    info->vectors = a.scale.size();
+    info->numbers = a.numbers;
+    info->latents = a.latents;
+    if (numbers != nullptr) std::copy(a.values.begin(), a.values.end(), numbers);
+    if (scale != nullptr) std::copy(a.scale.begin(), a.scale.end(), scale);
+    if (offset != nullptr) std::copy(a.offset.begin(), a.offset.end(), offset);
+  });
+}
+
 int32_t h5n_backend_get(uint32_t index, h5n_backend* backend) {
   int32_t found = 0;
   guarded(nullptr, [&] {
@@ -193,6 +226,28 @@ int32_t h5n_weights_get(uint32_t index, h5n_weights* weights) {
     found = 1;
   });
   return found;
+}
+
+void h5n_sha256(const void* bytes, size_t nbytes, char digits[65]) {
+  const std::string text = hex(sha256({static_cast<const uint8_t*>(bytes), nbytes}));
+  std::memcpy(digits, text.c_str(), text.size() + 1);
+}
+
+int32_t h5n_carried_record(const h5n_carried* weights, uint32_t count, void* record, size_t* record_bytes,
+                           h5n_error* error) {
+  return guarded(error, [&] {
+    require(weights, "weights");
+    require(record, "record");
+    require(record_bytes, "record_bytes");
+    std::vector<Carried> entries;
+    for (uint32_t i = 0; i < count && i <= kMostCarried; ++i) {
+      entries.push_back({parse_sha256(weights[i].sha256), weights[i].offset, weights[i].length});
+    }
+    const Bytes bytes = write_carried_record(entries);
+    static_assert(H5N_MOST_CARRIED == kMostCarried && H5N_CARRIED_RECORD_BYTES >= 24 + 48 * kMostCarried + 8);
+    std::memcpy(record, bytes.data(), bytes.size());
+    *record_bytes = bytes.size();
+  });
 }
 
 }  // extern "C"

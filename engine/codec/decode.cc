@@ -3,6 +3,8 @@
 // IEEE multiplication.
 #include "codec/decode.h"
 
+#include <algorithm>
+
 #include "bounds/lattice.h"
 #include "codec/exact_bytes.h"
 #include "corrections/reference.h"
@@ -40,20 +42,37 @@ std::vector<int32_t> base_field(const Payload& p) {
   return base;
 }
 
-// After the lattice: u8 0, or the axis of a reference plus 1, its length and its section; then the walk.
+// What a walk needs: after the lattice u8 0, or the axis of a reference plus 1 (plus 8 where places learn),
+// its length and its section; then the walk.
+struct OpenWalk {
+  std::vector<int32_t> base;
+  WalkInput in;
+  ByteSpan section;
+
+  OpenWalk(const Payload& p, const Lattice& lattice, const Specials& specials, ByteReader& r)
+      : base(base_field(p)) {
+    in.n = fold(p.extents);
+    in.step_bits = lattice.step_bits;
+    in.skip = specials.classes;
+    const auto head = r.get<uint8_t>();
+    const int reference = head & ~kPlacesLearn;
+    in.learns = (head & kPlacesLearn) != 0;
+    if (reference > kAxes || (head != 0 && (reference == 0 || !base.empty()))) {
+      fail_corrupt("its reference is unknown");
+    }
+    if (reference != 0) base = decode_reference(in, reference - 1, r.take(r.varint()));
+    in.base = base;
+    section = r.take(r.left());
+  }
+  OpenWalk(const OpenWalk&) = delete;
+  OpenWalk& operator=(const OpenWalk&) = delete;
+};
+
 std::vector<int32_t> walked_points(const Payload& p, const Lattice& lattice, const Specials& specials,
                                    ByteReader& r) {
-  std::vector<int32_t> base = base_field(p);
-  WalkInput in;
-  in.n = fold(p.extents);
-  in.step_bits = lattice.step_bits;
-  in.skip = specials.classes;
-  const auto reference = r.get<uint8_t>();
-  if (reference > kAxes || (reference != 0 && !base.empty())) fail_corrupt("its reference is unknown");
-  if (reference != 0) base = decode_reference(in, reference - 1, r.take(r.varint()));
-  in.base = base;
+  const OpenWalk walk(p, lattice, specials, r);
   std::vector<int32_t> points(p.extents.count());
-  decode_walk(in, r.take(r.left()), points);
+  decode_walk(walk.in, walk.section, points);
   return points;
 }
 
@@ -126,6 +145,57 @@ void decode_payload(const Payload& p, std::span<uint8_t> out) {
   // Kinds that compute values do so in the machine's own order (little endian); the hash is of these.
   if (hash_values(out) != p.values_hash) fail_corrupt("the hash of its decoded values does not match");
   if (p.big_endian) swap_bytes(out, p.element_bytes());
+}
+
+// ---- for a look
+
+namespace {
+
+constexpr int64_t kPreviewShare = 16;     // of the points one is decoded, where there is no base
+constexpr int64_t kPreviewPoints = 4096;  // smaller chunks are decoded
+
+// The base field of a walk, or its coarse levels; says which.
+uint32_t preview_points(const Payload& p, const Specials& specials, std::span<int32_t> points,
+                        Lattice& lattice) {
+  ByteReader r(p.corrections);
+  lattice = Lattice::read(r);
+  if (p.model != 0) {
+    const std::vector<int32_t> field = base_field(p);
+    std::copy(field.begin(), field.end(), points.begin());
+    return H5N_SHOWN_BASE;
+  }
+  const OpenWalk walk(p, lattice, specials, r);
+  const auto count = static_cast<int64_t>(points.size());
+  decode_walk_coarse(walk.in, walk.section, std::max(count / kPreviewShare, kPreviewPoints), points);
+  return H5N_SHOWN_COARSE;
+}
+
+template <class T>
+uint32_t preview_lattice(const Payload& p, const Specials& specials, std::span<uint8_t> out) {
+  std::vector<int32_t> points(p.extents.count());
+  Lattice lattice;
+  const uint32_t shown = preview_points(p, specials, points, lattice);
+  for (size_t k = 0; k < points.size(); ++k) {
+    const T v = lattice.value<T>(points[k]);
+    std::memcpy(out.data() + k * sizeof v, &v, sizeof v);
+  }
+  return shown;
+}
+
+}  // namespace
+
+uint32_t preview_payload(const Payload& p, std::span<uint8_t> out) {
+  const bool small = p.model == 0 && p.extents.count() <= static_cast<uint64_t>(kPreviewPoints);
+  if (p.kind != H5N_KIND_WALK || small || out.size() != p.raw_bytes()) {
+    decode_payload(p, out);
+    return H5N_SHOWN_ALL;
+  }
+  const Specials specials = read_specials(p.specials, p.extents, static_cast<int>(p.element_bytes()));
+  const uint32_t shown = p.type == H5N_FLOAT32 ? preview_lattice<float>(p, specials, out)
+                                               : preview_lattice<double>(p, specials, out);
+  apply_specials(specials, p.element_bytes(), out);
+  if (p.big_endian) swap_bytes(out, p.element_bytes());
+  return shown;
 }
 
 }  // namespace h5neural

@@ -16,6 +16,7 @@
 #include "codec/params.h"
 #include "corrections/box.h"
 #include "corrections/choose_schedule.h"
+#include "corrections/places.h"
 #include "corrections/reference.h"
 #include "corrections/repeats.h"
 #include "corrections/walk.h"
@@ -34,12 +35,17 @@ namespace {
 constexpr double kDominantShare = 0.12;
 // From this effort every schedule codes the whole chunk, below it the one that codes a part of it best.
 constexpr uint32_t kAllSchedulesFrom = 8;
+// From this effort each schedule is tried with straight ends as well.
+constexpr uint32_t kStraightFrom = 5;
 // From this effort models that serve any field are tried on each.
 constexpr uint32_t kGeneralModelsFrom = 7;
 // Under a pointwise bound a step of the transform in bins, and what a bit is worth in squared steps: measured
 // best on the average of all fields (docs/notes/transform.md).
 constexpr double kHopeless = 1.2;  // a search ends at this many times the size of the best
 constexpr double kPointwiseStep = 1.4, kPointwiseLambda = 0.08, kL2Step = 2, kL2Lambda = 0.11;
+
+// From this effort places may learn from plane to plane.
+constexpr uint32_t kPlacesFrom = 3;
 
 template <class T>
 class Encoder {
@@ -233,8 +239,9 @@ class Encoder {
   // The schedules that are worth a whole coding. `rest`: the target less the base.
   std::vector<Schedule> likely_schedules(const WalkInput& in, const std::vector<double>& target,
                                          const std::vector<double>& rest) const {
-    std::vector<Schedule> all = parts_.axes ? propose_schedules(in.n, rest, {in.skip.begin(), in.skip.end()})
-                                            : std::vector<Schedule>{all_axes_alike(in.n)};
+    std::vector<Schedule> all =
+        parts_.axes ? propose_schedules(in.n, rest, {in.skip.begin(), in.skip.end()}, usual_error(in))
+                    : std::vector<Schedule>{all_axes_alike(in.n)};
     if (!parts_.order) {
       for (Schedule& schedule : all) schedule = axis_by_axis(schedule);
     }
@@ -242,6 +249,11 @@ class Encoder {
       for (size_t l = 0; l < schedule.levels.size(); ++l) {
         schedule.levels[l].finer = static_cast<uint8_t>(std::min<size_t>(kMaxFiner, l * finer_));
       }
+    }
+    // How values go on beyond the ends is a guess: straight on is always tried as well.
+    for (size_t k = 0, n = all.size(); k < n && params_.effort >= kStraightFrom; ++k) {
+      Schedule straight = straightened(all[k]);
+      if (straight != all[k]) all.push_back(std::move(straight));
     }
     if (params_.effort >= kAllSchedulesFrom) return all;
     const double share = params_.effort < 3 ? 1.0 / 16 : 1.0 / 6;
@@ -338,7 +350,13 @@ class Encoder {
     in.base = field;
     std::vector<double> rest = target;
     for (size_t k = 0; k < rest.size(); ++k) rest[k] -= field[k];
-    offer_walks(s, lattice, in, likely_schedules(in, target, rest), target, base);
+    const std::vector<Schedule> schedules = likely_schedules(in, target, rest);
+    offer_walks(s, lattice, in, schedules, target, base);
+    const int slowest = slowest_axis(in.n);
+    if (*axis != slowest || in.n[slowest] < kLeastPlanes || params_.effort < kPlacesFrom) return;
+    in.learns = true;
+    base.reference.front() |= kPlacesLearn;
+    offer_walks(s, lattice, in, schedules, target, base);
   }
 
   // Lattice points as they are, bins one lattice unit wide; nothing where few of them are equal or come
@@ -599,7 +617,8 @@ class Encoder {
     in.skip = s.specials.classes;
     const std::vector<double> target = targets(s, lattice);
     const std::vector<double> field = smooth_over(in.n, target, in.skip);
-    const std::vector<Schedule> schedules = propose_schedules(in.n, target, {in.skip.begin(), in.skip.end()});
+    const std::vector<Schedule> schedules =
+        propose_schedules(in.n, target, {in.skip.begin(), in.skip.end()}, usual_error(in));
     TransformChoice choice;
     choice.lambda = kL2Lambda;
     choice.spare = effort().spare;

@@ -1,6 +1,5 @@
 // box.h: a box in the middle of a chunk, on which the writer tries what it does not want to try on the whole.
 #pragma once
-#include <algorithm>
 #include <span>
 #include <vector>
 
@@ -12,12 +11,17 @@ struct Box {
   static constexpr int kLeastExtent = 12;  // axes are not cut below it
   Index4 n, first{};
 
-  // Of at most `most` points, where the axes are long enough for that.
-  Box(const Index4& whole, double most) : n(whole) {
+  // Of at most `most` points, where the axes are long enough for that. The longest axis is cut first; axes
+  // that wrap later than others, since the part has ends that the chunk has not.
+  Box(const Index4& whole, double most, uint8_t wraps = 0) : n(whole) {
+    const auto length = [&](int a) { return n[a] == whole[a] && wraps >> a & 1 ? n[a] * 5 / 8 : n[a]; };
     while (double(points(n)) > most) {
-      const auto longest = std::max_element(n.begin(), n.end());
-      if (*longest < 2 * kLeastExtent) break;
-      *longest = (*longest + 1) / 2;
+      int cut = -1;
+      for (int a = 0; a < kAxes; ++a) {
+        if (n[a] >= 2 * kLeastExtent && (cut < 0 || length(a) > length(cut))) cut = a;
+      }
+      if (cut < 0) break;
+      n[cut] = (n[cut] + 1) / 2;
     }
     for (int a = 0; a < kAxes; ++a) first[a] = (whole[a] - n[a]) / 2;
   }

@@ -24,18 +24,26 @@ inline int32_t clamp_lattice(int64_t v) {
   return static_cast<int32_t>(std::clamp<int64_t>(v, -kLatticeMax, kLatticeMax));
 }
 
+// How values go on beyond the last point of a line that does not wrap: in steps of the slope there, the k-th
+// ghost by k; by 5/8, 15/16, 35/32, ... (each step half of the one before); not at all. Noise asks for the
+// latter ones.
+enum Onward : uint8_t { kStraight, kDamped, kFlat };
+constexpr int kOnwards = 3;
+
 // Where the points of a level lie. A class is named by the axes along which its points are odd; all classes
 // of a level share the padded shape and the strides of class 0, the largest.
 struct Layout {
-  Index4 n{1, 1, 1, 1};       // extents of the level's grid
-  uint8_t mask = 0;           // the refined axes: those with even and odd points
-  Index4 reach{0, 0, 0, 0};   // how far stencils go along each axis, in steps of the grid
-  Index4 margin{0, 0, 0, 0};  // ghosts on each side of a class, in steps of the class
+  Index4 n{1, 1, 1, 1};  // extents of the level's grid
+  uint8_t mask = 0;      // the refined axes: those with even and odd points
+  uint8_t wraps = 0;     // axes whose first point follows the last one; even extents along refined ones
+  std::array<uint8_t, kAxes> onward{};  // an Onward for each axis
+  Index4 reach{0, 0, 0, 0};             // how far stencils go along each axis, in steps of the grid
+  Index4 margin{0, 0, 0, 0};            // ghosts on each side of a class, in steps of the class
   std::array<int64_t, kAxes> stride{};
   int64_t origin = 0;  // of the first point of a class in its padded array
   int64_t size = 0;    // of a padded array, with room for kernels that run past its end
 
-  static Layout make(const Index4& n, uint8_t mask);
+  static Layout make(const Index4& n, uint8_t mask, uint8_t wraps = 0);
 
   // Points of a class along each axis.
   Index4 count(uint8_t axes) const {
@@ -86,8 +94,8 @@ using Array = std::vector<T, Uninitialised<T>>;
 template <class T>
 using Classes = std::array<Array<T>, kClasses>;
 
-// The ghosts of a class from its points, axis after axis. Values go on along the line through the two
-// outermost points, magnitudes stay as the outermost one.
+// The ghosts of a class from its points, axis after axis. Where an axis wraps they are the points of the
+// other end; else values go on from the two outermost points, magnitudes stay as the outermost one.
 void extend_values(const Layout& layout, uint8_t axes, Array<int32_t>& values);
 void extend_magnitudes(const Layout& layout, uint8_t axes, Array<uint16_t>& magnitudes);
 

@@ -104,7 +104,7 @@ Bytes encode_reference(const WalkInput& in, int axis, std::span<const double> ta
   const std::vector<uint8_t> skip = empty_cells(in, l);
   const WalkInput m = mean_input(in, axis, skip);
   const Mean mean = mean_along(in, l, target);
-  const std::vector<Schedule> schedules = propose_schedules(m.n, mean.of, skip);
+  const std::vector<Schedule> schedules = propose_schedules(m.n, mean.of, skip, usual_error(m));
   std::vector<int32_t> decoded;
   Bytes section = encode_walk(m, schedules.front(), mean.of, effort, decoded);
   base = spread(decoded, l);

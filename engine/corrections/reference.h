@@ -8,6 +8,8 @@
 
 namespace h5neural {
 
+constexpr uint8_t kPlacesLearn = 8;  // beside the axis, in the byte before a reference
+
 // Writer: the axis (of the folded extents) along which the field repeats a pattern best, where it does so
 // enough to be worth trying.
 std::optional<int> reference_axis(const WalkInput& in, std::span<const double> target);

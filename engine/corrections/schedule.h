@@ -15,6 +15,7 @@ namespace h5neural {
 struct Level {
   uint8_t mask = 0;                     // bit a: axis a has twice the points of the next coarser level
   std::array<uint8_t, kAxes> weight{};  // squared distance along axis a counts 2^(weight/2), 0 to kMaxWeight
+  std::array<uint8_t, kAxes> onward{};  // an Onward (grid.h) for each axis
   uint8_t finer = 0;  // its bins are narrower than those of the bound by 2^(finer/4), 0 to kMaxFiner
   bool operator==(const Level&) const = default;
 };
@@ -26,6 +27,7 @@ int32_t bin_width(int step_bits, int finer);
 
 struct Schedule {
   Index4 n{1, 1, 1, 1};       // the folded extents of the chunk
+  uint8_t wraps = 0;          // axes whose first point follows the last one (longitude, periodic boxes)
   std::vector<Level> levels;  // finest first
   bool operator==(const Schedule&) const = default;
 };
@@ -42,14 +44,17 @@ Schedule read_schedule(BitDecoder& in, const Index4& n);
 // The same refinement of a smaller grid (a part of the chunk).
 Schedule cropped(const Schedule& schedule, const Index4& n);
 
+// The same where values go on straight beyond the ends of every axis.
+Schedule straightened(Schedule schedule);
+
 // What schedules are measured against: all axes refined at every level and alike; the axes of each level
 // refined one after the other, as the passes of other codecs do.
 Schedule all_axes_alike(const Index4& n);
 Schedule axis_by_axis(const Schedule& schedule);
 
 // Schedules worth trying for this field (writer only). `values`: the field in any unit, row-major; `skip`:
-// points that are not coded (may be empty).
+// points that are not coded (may be empty); `noise`: standard deviation of what decoded values are off by.
 std::vector<Schedule> propose_schedules(const Index4& n, const std::vector<double>& values,
-                                        const std::vector<uint8_t>& skip);
+                                        const std::vector<uint8_t>& skip, double noise);
 
 }  // namespace h5neural

@@ -65,6 +65,16 @@ void SideModels::weights(BitDecoder& c, ContextWeights& last) {
   }
 }
 
+void SideModels::told(BitEncoder& c, bool told) {
+  c.bit(told_[last_told_], told);
+  last_told_ = told;
+}
+
+bool SideModels::told(BitDecoder& c) {
+  last_told_ = c.bit(told_[last_told_]);
+  return last_told_;
+}
+
 TableChoice SideModels::implied(int suggested) const {
   return {shape_, std::clamp(suggested + shift_, 0, kMaxScale)};
 }

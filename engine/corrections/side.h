@@ -28,6 +28,7 @@ struct PredictorChoice {
   std::vector<int32_t> difference;
 };
 
+constexpr int kMostBlend = 7;  // of 8 parts: the say of a place's own residuals in a context
 constexpr int kWeightSteps = 40;
 // Weight of each feature in the expected magnitude: index 0 is 0, index k is 2^((k - 31) / 2).
 using ContextWeights = std::array<uint8_t, kFeatures>;
@@ -47,6 +48,11 @@ class SideModels {
   // Tables are told apart from what their context suggests; `suggested` is a scale.
   void table(BitEncoder& c, int suggested, const TableChoice& t);
   TableChoice table(BitDecoder& c, int suggested);
+  // Where places learn (places.h): their say in the contexts, and whether a context's table is sent.
+  void blend(BitEncoder& c, int blend) { c.raw(static_cast<uint32_t>(blend), 3); }
+  int blend(BitDecoder& c) { return static_cast<int>(c.raw(3)); }
+  void told(BitEncoder& c, bool told);
+  bool told(BitDecoder& c);
   // What a context with few points uses: nothing is sent.
   TableChoice implied(int suggested) const;
 
@@ -57,6 +63,8 @@ class SideModels {
   std::array<IntModel, 3> coefficient_;
   int last_size_ = 1, last_precision_ = 1;
   IntModel weight_;
+  std::array<BitModel, 2> told_;  // by the context before
+  bool last_told_ = false;
   std::array<BitModel, 3> shape_same_;
   std::array<BitModel, 3> shape_other_;
   IntModel scale_;

@@ -15,10 +15,27 @@ LevelState root_level(const WalkInput& in, const Schedule& schedule, const Rung&
   return s;
 }
 
-LevelState refine(const WalkInput& in, const LevelState& coarse, const Rung& rung, const Level& level) {
+namespace {
+
+// The axes along which a grid wraps: where its spacing, and that of the classes, divides the chunk's extent.
+uint8_t wraps_of(const Schedule& schedule, const Rung& rung, uint8_t mask) {
+  uint8_t wraps = 0;
+  for (int a = 0; a < kAxes; ++a) {
+    const int64_t spacing = int64_t{rung.stride[a]} << (mask >> a & 1);
+    if (schedule.n[a] % spacing == 0) wraps |= static_cast<uint8_t>(schedule.wraps & 1 << a);
+  }
+  return wraps;
+}
+
+}  // namespace
+
+LevelState refine(const WalkInput& in, const LevelState& coarse, const Schedule& schedule, const Rung& rung,
+                  size_t l) {
+  const Level& level = schedule.levels[l];
   LevelState fine;
   fine.bin = bin_width(in.step_bits, level.finer);
-  fine.layout = Layout::make(rung.grid, level.mask);
+  fine.layout = Layout::make(rung.grid, level.mask, wraps_of(schedule, rung, level.mask));
+  fine.layout.onward = level.onward;
   fine.level = level;
   fine.spacing = rung.stride;
   fine.value[0].resize(fine.layout.size);
@@ -98,23 +115,24 @@ PredictorTaps predictor_taps(const LevelState& level, const CosetState& coset,
 
 namespace {
 
-// Calls row(i, out) for each row i of a coset, `out` where its results stand in `results`: by blocks of rows
-// on several threads where there are enough points to pay for them. Kernels write beyond their row, so the
-// last row of a block goes by way of a buffer, lest it spoil the first of the next.
+// Calls row(i, first, out) for rows [from_row, to_row) of a coset: row i, whose first point is number
+// `first`, and `out` where its results stand in `results`: by blocks of rows on several threads where there
+// are enough points to pay for them. Kernels write beyond their row, so the last row of a block goes by way
+// of a buffer, lest it spoil the first of the next.
 template <class T, class Row>
-void each_row(const Index4& count, Array<T>& results, Row&& row) {
+void each_row(const Index4& count, int64_t from_row, int64_t to_row, Array<T>& results, Row&& row) {
   constexpr int64_t kPointsOfThread = 16384;
   const int width = count[kAxes - 1];
-  const int64_t rows = points(count) / width;
+  const int64_t rows = to_row - from_row;
   const auto blocks =
-      std::clamp<int64_t>(points(count) / kPointsOfThread, 1, std::min<int64_t>(threads(), rows));
+      std::clamp<int64_t>(rows * width / kPointsOfThread, 1, std::min<int64_t>(threads(), rows));
   parallel(static_cast<int>(blocks), [&](int block) {
-    const int64_t from = rows * block / blocks, to = rows * (block + 1) / blocks;
+    const int64_t from = from_row + rows * block / blocks, to = from_row + rows * (block + 1) / blocks;
     for (int64_t r = from; r < to; ++r) {
       const Index4 i{static_cast<int>(r / (int64_t{count[1]} * count[2])),
                      static_cast<int>(r / count[2] % count[1]), static_cast<int>(r % count[2]), 0};
       T* out = results.data() + r * width;
-      if (r + 1 < to || to == rows) {
+      if (r + 1 < to || to == to_row) {
         row(i, r * width, out);
       } else {
         Array<T> apart(static_cast<size_t>(width) + kOverhang);
@@ -129,7 +147,7 @@ void each_row(const Index4& count, Array<T>& results, Row&& row) {
 
 void predict(const LevelState& level, const PredictorTaps& taps, CosetState& coset) {
   const Kernels& k = kernels();
-  each_row(coset.count, coset.prediction, [&](const Index4& i, int64_t, int32_t* out) {
+  each_row(coset.count, 0, rows_of(coset), coset.prediction, [&](const Index4& i, int64_t, int32_t* out) {
     k.predict(taps, level.layout.at(i), coset.count[kAxes - 1], out);
   });
 }
@@ -150,13 +168,14 @@ ContextTaps context_taps(const WalkInput& in, const LevelState& level, const Cos
     aim(level, coset.axes, level.magnitude, d, t.plus_magnitude[j], t.minus_magnitude[j]);
   }
   for (int i = 0; i < kFeatures; ++i) t.weight[i] = context_weight(weights[i]);
-  t.origin = 2 * (in.step_bits + 4) - level.level.finer / 2 + 1 - 10;  // context 10: one bin
+  t.origin = context_origin(in, level);
   return t;
 }
 
-void choose_contexts(const LevelState& level, const ContextTaps& taps, CosetState& coset) {
+void choose_contexts(const LevelState& level, const ContextTaps& taps, CosetState& coset, int64_t from_row,
+                     int64_t to_row) {
   const Kernels& k = kernels();
-  each_row(coset.count, coset.context, [&](const Index4& i, int64_t first, uint8_t* out) {
+  each_row(coset.count, from_row, to_row, coset.context, [&](const Index4& i, int64_t first, uint8_t* out) {
     k.contexts(taps, coset.prediction.data() + first, level.layout.at(i), coset.count[kAxes - 1], out);
   });
 }

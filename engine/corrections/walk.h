@@ -26,7 +26,11 @@ struct WalkInput {
   int step_bits = 0;              // the bin of the bound is 2^step_bits lattice units
   std::span<const int32_t> base;  // empty, or one value a point: the walk codes the difference from it
   std::span<const uint8_t> skip;  // empty, or 1 where a point is not coded
+  bool learns = false;            // whether places learn from plane to plane (places.h)
 };
+
+// About the standard deviation of what points are off by, in lattice units.
+inline double usual_error(const WalkInput& in) { return 0.23 * double(int64_t{1} << in.step_bits); }
 
 // Writer. `target`: the field in lattice units, not rounded; every coded point comes back within half a bin
 // of it, up to rounding (the caller verifies). Returns the section; `decoded` receives what the reader will
@@ -36,6 +40,9 @@ Bytes encode_walk(const WalkInput& in, const Schedule& schedule, std::span<const
 
 // Reader. Throws fail_corrupt on a damaged section.
 void decode_walk(const WalkInput& in, ByteSpan section, std::span<int32_t> decoded);
+
+// For a look: only the coarse levels, up to grids of `most` points, interpolated. Throws as decode_walk does.
+void decode_walk_coarse(const WalkInput& in, ByteSpan section, int64_t most, std::span<int32_t> decoded);
 
 // ---- steps shared by both sides
 // -------------------------------------------------------------------------------
@@ -53,8 +60,9 @@ struct LevelState {
 
 // The coarsest grid, all zero, as a level of one class.
 LevelState root_level(const WalkInput& in, const Schedule& schedule, const Rung& rung);
-// The level above a finished one, class 0 filled from it.
-LevelState refine(const WalkInput& in, const LevelState& coarse, const Rung& rung, const Level& level);
+// Level l of the schedule from the finished one below it, which fills class 0.
+LevelState refine(const WalkInput& in, const LevelState& coarse, const Schedule& schedule, const Rung& rung,
+                  size_t l);
 
 // Everything about the points of one coset, in row order. Arrays have kOverhang to spare.
 struct CosetState {
@@ -107,7 +115,15 @@ void predict(const LevelState& level, const PredictorTaps& taps, CosetState& cos
 
 ContextTaps context_taps(const WalkInput& in, const LevelState& level, const CosetState& coset,
                          const ContextWeights& weights);
-void choose_contexts(const LevelState& level, const ContextTaps& taps, CosetState& coset);
+// Of the rows [from_row, to_row) of the coset.
+void choose_contexts(const LevelState& level, const ContextTaps& taps, CosetState& coset, int64_t from_row,
+                     int64_t to_row);
+inline int64_t rows_of(const CosetState& c) { return c.points / c.count[kAxes - 1]; }
+
+// Half octaves (of sixteenths of a lattice unit) of context 0.
+inline int context_origin(const WalkInput& in, const LevelState& level) {
+  return 2 * (in.step_bits + 4) - level.level.finer / 2 + 1 - 10;  // context 10: one bin
+}
 
 // The scale that a context suggests before anything is said about its table.
 inline int suggested_scale(int context) { return kTableUnitScale + 2 * (context - 10) + 1; }

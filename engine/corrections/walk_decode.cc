@@ -1,5 +1,7 @@
 // walk_decode.cc: the reader of a corrections section; see walk.h. Section: varint length of the side
 // information | side information (adaptive binary coder) | residuals (rANS).
+#include "corrections/interpolate.h"
+#include "corrections/places.h"
 #include "corrections/residual.h"
 #include "corrections/walk.h"
 
@@ -34,11 +36,36 @@ class WalkDecoder {
     LevelState state = root_level(in_, schedule, rungs.back());
     root(state);
     for (size_t l = schedule.levels.size(); l-- > 0;) {
-      state = refine(in_, state, rungs[l], schedule.levels[l]);
+      state = refine(in_, state, schedule, rungs[l], l);
       level(state);
     }
     residuals_.finish();
     finish_field(in_, state, decoded);
+  }
+
+  // The levels whose grids have at most `most` points, and the points between by interpolation.
+  void run_coarse(int64_t most, std::span<int32_t> decoded) {
+    const Schedule schedule = read_schedule(side_, in_.n);
+    const std::vector<Rung> rungs = ladder(schedule);
+    size_t last = rungs.size() - 1;
+    LevelState state = root_level(in_, schedule, rungs[last]);
+    root(state);
+    for (; last > 0 && points(rungs[last - 1].grid) <= most; --last) {
+      state = refine(in_, state, schedule, rungs[last - 1], last - 1);
+      level(state);
+    }
+    const Rung& rung = rungs[last];
+    std::vector<int32_t> row(static_cast<size_t>(rung.grid[kAxes - 1]));
+    for_rows(rung.grid, [&](const Index4& i) {
+      grid_row(state.layout, state.value, i, row.data());
+      int64_t at = 0;
+      for (int a = 0; a < kAxes; ++a) at = at * in_.n[a] + int64_t{i[a]} * rung.stride[a];
+      for (size_t k = 0; k < row.size(); ++k)
+        decoded[at + static_cast<int64_t>(k) * rung.stride[kAxes - 1]] = row[k];
+    });
+    interpolate(in_.n, rung.stride, decoded);
+    for (size_t k = 0; k < in_.base.size(); ++k)
+      decoded[k] = clamp_lattice(int64_t{decoded[k]} + in_.base[k]);
   }
 
  private:
@@ -69,16 +96,46 @@ class WalkDecoder {
         models_.predictor(side_, c.order, c.geometry->stencil.offset.size(), !in_.base.empty());
     predict(s, predictor_taps(s, c, coefficients(in_, *c.geometry, choice)), c);
     if (c.points >= kWeightsFrom) models_.weights(side_, weights_[c.order]);
-    choose_contexts(s, context_taps(in_, s, c, weights_[c.order]), c);
-    if (c.skip.empty()) {
-      decode({c.context.data(), size_t(c.points)}, {c.quantised.data(), size_t(c.points)});
+    const ContextTaps taps = context_taps(in_, s, c, weights_[c.order]);
+    if (places_learn(in_, s, c)) {
+      learning(s, taps);
     } else {
-      decode_unskipped();
+      choose_contexts(s, taps, c, 0, rows_of(c));
+      gather(0, c.points);
+      decode(read_tables(contexts_));
+      scatter(0, c.points);
     }
     accept(s, c);
   }
 
-  void decode(std::span<const uint8_t> contexts, std::span<int32_t> quantised) {
+  // A coset whose places learn, block by block. Contexts are not known before, so the side information says
+  // which of them have a table.
+  void learning(const LevelState& s, const ContextTaps& taps) {
+    CosetState& c = coset_;
+    const int blend = models_.blend(side_);
+    ContextTables tables{};
+    for (int x = 0; x < kContexts; ++x) {
+      const int suggested = suggested_scale(x);
+      tables[x] =
+          residual_table(models_.told(side_) ? models_.table(side_, suggested) : models_.implied(suggested));
+    }
+    Places places(in_, s, c);
+    const int planes = c.count[slowest_axis(in_.n)];
+    const int64_t plane = c.points / planes;
+    int from = 0;
+    for (const int to : plane_blocks(planes)) {
+      places.correct(c, from, to);
+      choose_contexts(s, taps, c, rows_of(c) / planes * from, rows_of(c) / planes * to);
+      places.blend(c, from, to, blend);
+      gather(from * plane, to * plane);
+      decode(tables);
+      scatter(from * plane, to * plane);
+      places.learn(c, from, to);
+      from = to;
+    }
+  }
+
+  ContextTables read_tables(std::span<const uint8_t> contexts) {
     const std::array<int64_t, kContexts> members = count_contexts(contexts);
     ContextTables tables{};
     for (int x = 0; x < kContexts; ++x) {
@@ -87,19 +144,33 @@ class WalkDecoder {
       tables[x] = residual_table(members[x] < kFewPoints ? models_.implied(suggested)
                                                          : models_.table(side_, suggested));
     }
-    residuals_.batch(contexts, tables, quantised);
+    return tables;
   }
 
-  void decode_unskipped() {
+  void decode(const ContextTables& tables) { residuals_.batch(contexts_, tables, quantised_); }
+
+  // The contexts of the coded ones among the points [from, to), and where their residuals go.
+  void gather(int64_t from, int64_t to) {
     CosetState& c = coset_;
-    std::vector<uint8_t> contexts;
-    for (int64_t k = 0; k < c.points; ++k) {
-      if (!c.skip[k]) contexts.push_back(c.context[k]);
+    if (c.skip.empty()) {
+      contexts_ = {c.context.data() + from, size_t(to - from)};
+      quantised_ = {c.quantised.data() + from, size_t(to - from)};
+      return;
     }
-    std::vector<int32_t> quantised(contexts.size());
-    decode(contexts, quantised);
+    coded_contexts_.clear();
+    for (int64_t k = from; k < to; ++k) {
+      if (!c.skip[k]) coded_contexts_.push_back(c.context[k]);
+    }
+    coded_.resize(coded_contexts_.size());
+    contexts_ = coded_contexts_;
+    quantised_ = coded_;
+  }
+
+  void scatter(int64_t from, int64_t to) {
+    CosetState& c = coset_;
+    if (c.skip.empty()) return;
     size_t next = 0;
-    for (int64_t k = 0; k < c.points; ++k) c.quantised[k] = c.skip[k] ? 0 : quantised[next++];
+    for (int64_t k = from; k < to; ++k) c.quantised[k] = c.skip[k] ? 0 : coded_[next++];
   }
 
   const WalkInput& in_;
@@ -108,6 +179,10 @@ class WalkDecoder {
   SideModels models_;
   std::array<ContextWeights, 8> weights_{};
   CosetState coset_;
+  std::span<const uint8_t> contexts_;    // of the points to be decoded next,
+  std::span<int32_t> quantised_;         // and their residuals:
+  std::vector<uint8_t> coded_contexts_;  // these, where points are skipped
+  std::vector<int32_t> coded_;
 };
 
 }  // namespace
@@ -116,6 +191,12 @@ void decode_walk(const WalkInput& in, ByteSpan section, std::span<int32_t> decod
   ByteReader r(section);
   const ByteSpan side = r.take(r.varint());
   WalkDecoder(in, side, r.take(r.left())).run(decoded);
+}
+
+void decode_walk_coarse(const WalkInput& in, ByteSpan section, int64_t most, std::span<int32_t> decoded) {
+  ByteReader r(section);
+  const ByteSpan side = r.take(r.varint());
+  WalkDecoder(in, side, r.take(r.left())).run_coarse(most, decoded);
 }
 
 }  // namespace h5neural

@@ -1,8 +1,10 @@
 // walk_encode.cc: the writer of a corrections section; see walk.h and walk_decode.cc, which it mirrors step
 // by step.
 #include <algorithm>
+#include <cmath>
 
 #include "corrections/fit.h"
+#include "corrections/places.h"
 #include "corrections/residual.h"
 #include "corrections/walk.h"
 
@@ -27,7 +29,7 @@ class WalkEncoder {
     LevelState state = root_level(in_, schedule_, rungs.back());
     root(state);
     for (size_t l = schedule_.levels.size(); l-- > 0;) {
-      state = refine(in_, state, rungs[l], schedule_.levels[l]);
+      state = refine(in_, state, schedule_, rungs[l], l);
       level(state);
     }
     decoded.resize(target_.size());
@@ -82,49 +84,119 @@ class WalkEncoder {
     last_[c.order] = choice;
     models_.predictor(side_, c.order, choice);
     predict(s, predictor_taps(s, c, coefficients(in_, *c.geometry, choice)), c);
-    if (c.points >= kWeightsFrom) models_.weights(side_, weights_[c.order], fit_.weights(weights_[c.order]));
-    choose_contexts(s, context_taps(in_, s, c, weights_[c.order]), c);
-    const double per_bin = 1.0 / s.bin;
-    for (int64_t k = 0; k < c.points; ++k) {
-      c.quantised[k] = quantise(own_[k], c.prediction[k], per_bin);
-    }
-    if (c.skip.empty()) {
-      encode({c.context.data(), size_t(c.points)}, {c.quantised.data(), size_t(c.points)});
+    const bool learning = places_learn(in_, s, c);
+    if (learning) {
+      learn(s);
     } else {
-      encode_unskipped();
+      quantise_planes(s, 0, c.points);
+    }
+    if (c.points >= kWeightsFrom) models_.weights(side_, weights_[c.order], fit_.weights(weights_[c.order]));
+    choose_contexts(s, context_taps(in_, s, c, weights_[c.order]), c, 0, rows_of(c));
+    if (learning) blend_contexts();
+    gather(0, c.points);
+    const ContextTables tables = write_tables(learning);
+    if (!learning) {
+      residuals_.batch(coded_, coded_contexts_, tables);
+    } else {
+      int64_t from = 0;
+      for (const int64_t to : block_ends_) {
+        gather(from, to);
+        residuals_.batch(coded_, coded_contexts_, tables);
+        from = to;
+      }
     }
     accept(s, c);
   }
 
-  void encode(std::span<const uint8_t> contexts, std::span<const int32_t> quantised) {
+  void quantise_planes(const LevelState& s, int64_t from, int64_t to) {
+    CosetState& c = coset_;
+    const double per_bin = 1.0 / s.bin;
+    for (int64_t k = from; k < to; ++k) {
+      c.quantised[k] = !c.skip.empty() && c.skip[k] ? 0 : quantise(own_[k], c.prediction[k], per_bin);
+    }
+  }
+
+  // Predictions and residuals of a coset whose places learn, and what they say about the contexts.
+  void learn(const LevelState& s) {
+    CosetState& c = coset_;
+    Places places(in_, s, c);
+    const int planes = c.count[slowest_axis(in_.n)];
+    const int64_t plane = c.points / planes;
+    history_.clear();
+    block_ends_.clear();
+    int from = 0;
+    for (const int to : plane_blocks(planes)) {
+      places.correct(c, from, to);
+      quantise_planes(s, from * plane, to * plane);
+      for (int k = from; k < to; ++k) {
+        history_.insert(history_.end(), places.history().begin(), places.history().end());
+      }
+      places.learn(c, from, to);
+      block_ends_.push_back(to * plane);
+      from = to;
+    }
+  }
+
+  // How far places have a say in the contexts: what costs least by the entropy of each context.
+  void blend_contexts() {
+    constexpr int kMost = 15;
+    CosetState& c = coset_;
+    int best = 0;
+    double least = 0;
+    for (int blend = 0; blend <= kMostBlend; ++blend) {
+      std::array<std::array<int64_t, 2 * kMost + 1>, kContexts> seen{};
+      for (int64_t k = 0; k < c.points; ++k) {
+        if (!c.skip.empty() && c.skip[k]) continue;
+        ++seen[blended(c.context[k], history_[k], blend)][std::clamp(c.quantised[k], -kMost, kMost) + kMost];
+      }
+      double bits = 0;
+      for (const auto& counts : seen) bits += entropy(counts);
+      if (blend == 0 || bits < least) {
+        least = bits;
+        best = blend;
+      }
+    }
+    models_.blend(side_, best);
+    for (int64_t k = 0; k < c.points; ++k) c.context[k] = blended(c.context[k], history_[k], best);
+  }
+
+  static double entropy(std::span<const int64_t> counts) {
+    double all = 0, bits = 0;
+    for (const int64_t n : counts) all += double(n);
+    for (const int64_t n : counts) bits += n == 0 ? 0 : double(n) * std::log2(all / double(n));
+    return bits;
+  }
+
+  // The coded ones among the points [from, to).
+  void gather(int64_t from, int64_t to) {
+    const CosetState& c = coset_;
+    coded_contexts_.clear();
+    coded_.clear();
+    for (int64_t k = from; k < to; ++k) {
+      if (!c.skip.empty() && c.skip[k]) continue;
+      coded_contexts_.push_back(c.context[k]);
+      coded_.push_back(c.quantised[k]);
+    }
+  }
+
+  // A table for each context of the gathered points. `every`: the reader does not know how many points a
+  // context has, and is told whether it has a table.
+  ContextTables write_tables(bool every) {
     for (auto& m : members_) m.clear();
-    for (size_t k = 0; k < contexts.size(); ++k) members_[contexts[k]].push_back(quantised[k]);
+    for (size_t k = 0; k < coded_.size(); ++k) members_[coded_contexts_[k]].push_back(coded_[k]);
     ContextTables tables{};
     for (int x = 0; x < kContexts; ++x) {
-      if (members_[x].empty()) continue;
+      if (members_[x].empty() && !every) continue;
       TableChoice t = models_.implied(suggested_scale(x));
-      if (static_cast<int64_t>(members_[x].size()) >= kFewPoints) {
+      const bool told = static_cast<int64_t>(members_[x].size()) >= kFewPoints;
+      if (every) models_.told(side_, told);
+      if (told) {
         if (effort_.tables) t = fit_table(members_[x], t);
         models_.table(side_, suggested_scale(x), t);
       }
       tables[x] = residual_table(t);
     }
-    residuals_.batch(quantised, contexts, tables);
-  }
-
-  void encode_unskipped() {
-    CosetState& c = coset_;
-    std::vector<uint8_t> contexts;
-    std::vector<int32_t> quantised;
-    for (int64_t k = 0; k < c.points; ++k) {
-      if (c.skip[k]) {
-        c.quantised[k] = 0;
-        continue;
-      }
-      contexts.push_back(c.context[k]);
-      quantised.push_back(c.quantised[k]);
-    }
-    encode(contexts, quantised);
+    return tables;
   }
 
   const WalkInput& in_;
@@ -139,7 +211,11 @@ class WalkEncoder {
   std::array<ContextWeights, 8> weights_{};
   std::array<PredictorChoice, 8> last_;  // by place in the coset order
   CosetState coset_;
-  std::vector<double> own_;  // targets of the coset
+  std::vector<double> own_;              // targets of the coset
+  std::vector<uint8_t> coded_contexts_;  // of the points that are gathered
+  std::vector<int32_t> coded_;
+  std::vector<uint8_t> history_;     // of every point, where places learn,
+  std::vector<int64_t> block_ends_;  // and the blocks of points
   std::array<std::vector<int32_t>, kContexts> members_;
 };
 

@@ -3,6 +3,7 @@
 // test row (known answer). Knows nothing of levels, schedules or files: it is given pointers.
 #pragma once
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -42,6 +43,14 @@ struct ContextTaps {
   std::array<int32_t, kFeatures> weight{};
   int origin = 0;  // half octaves (of sixteenths of a lattice unit) of context 0
 };
+
+// Twice the binary logarithm, rounded down to a half octave, plus 1; 0 for 0.
+inline int half_octaves(uint32_t v) {
+  if (v == 0) return 0;
+  const int top = std::bit_width(v) - 1;
+  const bool upper = (v << (31 - top)) >= (91u << 25);  // sqrt(2) = 90.5 / 64
+  return 2 * top + (upper ? 1 : 0) + 1;
+}
 
 // Samples of a fit, transposed: coefficient j of sample i stands at x[j * stride + i]. The number of rows is
 // a multiple of kSampleBlock, unused ones are zero.

@@ -1,6 +1,5 @@
 // scalar.cc: the kernels in plain C++, the truth that every other set is held to; see kernels.h.
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <cstdlib>
 
@@ -33,14 +32,6 @@ void predict(const PredictorTaps& t, int64_t at, int count, int32_t* out) {
     }
     out[k] = static_cast<int32_t>(std::clamp(sum >> kCoefficientBits, -kLimit, kLimit));
   }
-}
-
-// Twice the binary logarithm, rounded down to a half octave, plus 1; 0 for 0.
-int half_octaves(uint32_t v) {
-  if (v == 0) return 0;
-  const int top = std::bit_width(v) - 1;
-  const bool upper = (v << (31 - top)) >= (91u << 25);  // sqrt(2) = 90.5 / 64
-  return 2 * top + (upper ? 1 : 0) + 1;
 }
 
 void contexts(const ContextTaps& t, const int32_t* prediction, int64_t at, int count, uint8_t* out) {

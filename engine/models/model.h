@@ -8,11 +8,22 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "support/bytes.h"
 #include "support/extents.h"
 
 namespace h5neural {
+
+// A latents section as numbers. `grid`: how its vectors lie in the chunk (empty: one vector for all of it).
+struct LatentArray {
+  std::vector<uint64_t> grid;
+  size_t numbers = 0;           // of each vector
+  size_t latents = 0;           // the first of them; the others correct what the model makes of these
+  std::vector<int32_t> values;  // [grid..., numbers], as the model's first program takes them
+  // One for each vector: a lattice value is offset + scale * (what the model's last program gives).
+  std::vector<double> scale, offset;
+};
 
 class Model {
  public:
@@ -38,6 +49,9 @@ class Model {
   // Reader and writer. Fills `base`, one lattice value for each value of the chunk, |base| <= 2^30.
   // Throws Failure(H5N_ERR_CORRUPT) on a section that no encoder of this model writes.
   virtual void decode(ByteSpan latents, const Extents& extents, std::span<int32_t> base) const = 0;
+
+  // For those who learn from latents: a section taken apart, nothing decoded. Throws as decode does.
+  virtual LatentArray latents(ByteSpan section, const Extents& extents) const = 0;
 };
 
 }  // namespace h5neural

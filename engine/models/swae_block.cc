@@ -128,6 +128,23 @@ class SwaeBlock final : public Model {
     fill(read(section, grid), grid, base);
   }
 
+  // Blocks without latents have scale 0.
+  LatentArray latents(ByteSpan section, const Extents& extents) const override {
+    if (!serves(extents)) fail_corrupt("the model does not serve these extents");
+    const Grid grid(extents, edge_);
+    const Blocks b = read(section, grid);
+    LatentArray a;
+    a.grid.assign(grid.blocks, grid.blocks + 3);
+    a.numbers = a.latents = latents_;
+    for (const Block& k : b.blocks) {
+      const Batch z = k.latents ? inputs_of(k, b.precision) : Batch(latents_);
+      a.values.insert(a.values.end(), z.begin(), z.end());
+      a.scale.push_back(k.latents ? std::ldexp(static_cast<double>(range_of(k.range)), -kFraction) : 0);
+      a.offset.push_back(std::ldexp(static_cast<double>(k.middle), b.t));
+    }
+    return a;
+  }
+
   bool general() const override { return true; }
 
   std::optional<Bytes> encode(std::span<const int32_t> field, const Extents& extents,
@@ -208,15 +225,23 @@ class SwaeBlock final : public Model {
     }
   }
 
+  // The latents of a block as the decoder takes them.
+  Batch inputs_of(const Block& k, int precision) const {
+    const Value& v = decoder_.values[0];
+    Batch z;
+    for (size_t j = 0; j < latents_; ++j) {
+      const int64_t x = int64_t{k.q[j]} * (int64_t{1} << precision);
+      z.push_back(static_cast<int32_t>(std::clamp<int64_t>(x, v.lo[j], v.hi[j])));
+    }
+    return z;
+  }
+
   void fill_group(const Blocks& b, const std::vector<size_t>& group, const Grid& grid,
                   std::span<int32_t> base) const {
-    const Value& v = decoder_.values[0];
     std::vector<Batch> in(1);
     for (const size_t i : group) {
-      for (size_t j = 0; j < latents_; ++j) {
-        const int64_t z = int64_t{b.blocks[i].q[j]} * (int64_t{1} << b.precision);
-        in[0].push_back(static_cast<int32_t>(std::clamp<int64_t>(z, v.lo[j], v.hi[j])));
-      }
+      const Batch z = inputs_of(b.blocks[i], b.precision);
+      in[0].insert(in[0].end(), z.begin(), z.end());
     }
     const Batch y = run(decoder_, in, group.size())[0];
     const size_t points = edge_ * edge_ * edge_;

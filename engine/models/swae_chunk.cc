@@ -68,6 +68,18 @@ class SwaeChunk final : public Model {
     base_of(l, run(field_, coefficients_of(l), 1)[0], base);
   }
 
+  LatentArray latents(ByteSpan section, const Extents& extents) const override {
+    if (!serves(extents)) fail_corrupt("the model does not serve these extents");
+    const Latents l = read(section);
+    LatentArray a;
+    for (const Batch& b : inputs_of(l)) a.values.insert(a.values.end(), b.begin(), b.end());
+    a.numbers = a.values.size();
+    a.latents = latents_;
+    a.scale = {std::ldexp(static_cast<double>(l.mantissa), -l.shift)};
+    a.offset = {static_cast<double>(l.offset)};
+    return a;
+  }
+
   std::optional<Bytes> encode(std::span<const int32_t> field, const Extents& extents,
                               int32_t bin) const override;
 

@@ -72,6 +72,19 @@ std::string hex(const Sha256& digest) {
   return s;
 }
 
+Sha256 parse_sha256(const std::string& digits) {
+  Sha256 digest{};
+  const bool hexadecimal = digits.find_first_not_of("0123456789abcdefABCDEF") == std::string::npos;
+  if (digits.size() != 2 * digest.size() || !hexadecimal) {
+    throw Failure(H5N_ERR_ARGUMENT,
+                  "h5neural: a SHA-256 is not 64 hexadecimal digits; pass what h5n_sha256 gives");
+  }
+  for (size_t k = 0; k < digest.size(); ++k) {
+    digest[k] = static_cast<uint8_t>(std::stoul(digits.substr(2 * k, 2), nullptr, 16));
+  }
+  return digest;
+}
+
 uint64_t short_hash(const Sha256& digest) {
   uint64_t v = 0;
   for (int k = 0; k < 8; ++k) v = v << 8 | digest[k];

@@ -1,6 +1,7 @@
 // weights.h: where models come from. Search order: compiled in, H5NEURAL_WEIGHTS_PATH, the user's data folder
 // ($XDG_DATA_HOME/h5neural/weights), the install's share/h5neural/weights (found from the engine's own
-// place).
+// place), the files that this process has open (carried.h). The automatic choice of a writer leaves the last
+// out: a file that happens to be open must not decide what another one needs.
 #pragma once
 #include <memory>
 #include <string>

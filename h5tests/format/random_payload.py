@@ -153,19 +153,20 @@ def section(rng, decode):
     raise AssertionError("no section found")
 
 
-def walk_section(rng, n, step_bits, skip, based):
-    return section(rng, lambda side, residuals: rp.walk(n, step_bits, skip, based, side, residuals))
+def walk_section(rng, n, step_bits, skip, based, learns):
+    return section(rng, lambda side, residuals: rp.walk(n, step_bits, skip, based, learns, side, residuals))
 
 
-def walk_corrections(rng, n, step_bits, skip):
-    reference = rng.choice((0, 0, 1, 2, 3, 4))
-    corrections = bytes([reference])
+def walk_corrections(rng, n, step_bits, skip, stack):
+    reference = rng.choice((1, 2, 3, 4) if stack else (0, 0, 1, 2, 3, 4))
+    learns = reference > 0 and (stack or rng.random() < 0.5)
+    corrections = bytes([reference | 8 * learns])
     if reference:
         axis = reference - 1
         coded = walk_section(rng, [1 if a == axis else k for a, k in enumerate(n)], max(0, step_bits - 3),
-                             skip.all(axis=axis, keepdims=True), False)
+                             skip.all(axis=axis, keepdims=True), False, False)
         corrections += varint(len(coded)) + coded
-    return corrections + walk_section(rng, n, step_bits, skip, bool(reference))
+    return corrections + walk_section(rng, n, step_bits, skip, bool(reference), learns)
 
 
 def transform_corrections(rng, n, step_bits, skip):
@@ -203,7 +204,8 @@ def random_extents(rng):
 def payload(seed, transform=False):
     """A payload of kind walk or transform, its hash and checksum as the reader of read_payload.py says."""
     rng = random.Random(seed)
-    extents = random_extents(rng)
+    stack = not transform and rng.random() < 0.4
+    extents = [rng.randint(24, 50), rng.randint(1, 6), rng.randint(2, 8)] if stack else random_extents(rng)
     n, word = rp.fold(extents), rng.choice((1, 2))
     size, domain, step_bits = 4 * word, rng.choice((0, 1)), rng.randint(0, 4)
     specials, classes = specials_section(rng, extents, size)
@@ -214,7 +216,8 @@ def payload(seed, transform=False):
         unit, origin = varint(rng.choice((1, rng.getrandbits(12) + 1, 2**63 - 1))), rng.randint(-2**63, 2**63 - 1)
     corrections = bytes([domain << 4 | step_bits]) + unit + zigzag(origin)
     skip = np.zeros(n, bool) if classes is None else (classes != 0).reshape(n)
-    corrections += (transform_corrections if transform else walk_corrections)(rng, n, step_bits, skip)
+    corrections += transform_corrections(rng, n, step_bits, skip) if transform else \
+        walk_corrections(rng, n, step_bits, skip, stack)
     head = bytes([1, word | rng.choice((0, 16)), len(extents)]) + b"".join(map(varint, extents)) + \
         struct.pack("<d", 1.0) + varint(0) + varint(len(specials))
     return seal(bytes([*b"hN\1", rp.TRANSFORM if transform else rp.WALK]) + bytes(8) + head + specials + corrections)

@@ -441,27 +441,42 @@ def fold(extents):
     return (1,) * (AXES - len(n)) + tuple(n)
 
 
-def read_schedule(side, n):
-    """([(grid, mask as a tuple of axes, weights, finer)] finest first, root grid)."""
-    uniform = not side.bit(Bit())
+def read_schedule(side, n, note=lambda what: None):
+    """([(grid, mask as a tuple of axes, weights, finer, onward by axis)] finest first, root grid, wrapping axes)."""
+    uniform, straight, wraps = True, True, ()
+    if side.bit(Bit()):
+        uniform = not side.bit(Bit())
+        straight = not side.bit(Bit())
+        if side.bit(Bit()):
+            wraps = tuple(a for a in range(AXES) if n[a] > 1 and side.raw(1))
+    note("straight" if straight else "not straight")
+    for a in wraps:
+        note("wraps")
     in_mask = [[Bit(), Bit()] for _ in range(AXES)]
+    changes, which = Bit(), Bit()
     number, finer_number, finer = Number(), Number(), 0
-    levels, grid, mask, weight = [], tuple(n), (), (0,) * AXES
+    levels, grid, mask, weight, onward = [], tuple(n), (), (0,) * AXES, [0] * AXES
     while math.prod(grid) > 4:
-        axes, weights = [], [0] * AXES
+        axes, weights, onwards = [], [0] * AXES, [0] * AXES
         for a in range(AXES):
             if grid[a] == 1:
                 continue
             if side.bit(in_mask[a][a in mask]):
                 axes.append(a)
             weights[a] = weight[a] + side.number(number, -weight[a], 11 - weight[a], "a weight")
+            if not straight and side.bit(changes):
+                onwards[a] = (onward[a] + (2 if side.bit(which) else 1)) % 3
+            elif not straight:
+                onwards[a] = onward[a]
         require(1 <= len(axes) <= 3, "a level refines no axis, or too many")
-        mask, weight = tuple(axes), tuple(weights)
+        mask, weight, onward = tuple(axes), tuple(weights), onwards
         if not uniform:
             finer += side.number(finer_number, -finer, 16 - finer, "a level's bins")
-        levels.append((grid, mask, weight, finer))
+        levels.append((grid, mask, weight, finer, tuple(onward)))
+        for o in onward:
+            note(f"onward {o}")
         grid = tuple((k + 1) // 2 if a in mask else k for a, k in enumerate(grid))
-    return levels, grid
+    return levels, grid, wraps
 
 
 def bin_width(step_bits, finer):
@@ -535,11 +550,16 @@ def kriging(pairs, weight, exponent, nugget):
 # ---- walk: one level's grid ------------------------------------------------------------------------------------------
 
 
+def ahead(onward, k):
+    """How far the k-th ghost goes on along the slope, in 256ths of it."""
+    return (256 * k, sum(160 >> j for j in range(k)), 0)[onward]
+
+
 class Grid:
     """Values and magnitudes of a level, with ghosts. Arrays are indexed by padded position."""
 
-    def __init__(self, n):
-        self.n = n
+    def __init__(self, n, wraps=(), onward=(0,) * AXES):
+        self.n, self.wraps, self.onward = n, wraps, onward
         wide = sum(k > 1 for k in n)
         far = 9 if wide <= 1 else 5 if wide <= 3 else 3
         self.reach = tuple(0 if k == 1 else 1 if k == 2 else min(far, 2) if k <= 5 else far for k in n)
@@ -561,6 +581,11 @@ class Grid:
                 continue
             at = lambda i: tuple(where[:a] + [i + m] + where[a + 1:])
             inside = range(coset[a], k, step)
+            if a in self.wraps:
+                for i in range((m + coset[a]) % step - m, k + m, step):
+                    v[at(i)] = v[at(i % k)]
+                where[a] = slice((m + coset[a]) % step, k + 2 * m, step)
+                continue
             for outer, towards in ((inside[0], -step), (inside[-1], step)):
                 p = v[at(outer)].copy()
                 slope = 0
@@ -568,7 +593,7 @@ class Grid:
                     slope = np.clip(p - v[at(outer - towards)], -(1 << 26), 1 << 26)
                 count, i = 1, outer + towards
                 while -m <= i < k + m:
-                    v[at(i)] = np.clip(p + count * slope, -MOST, MOST)
+                    v[at(i)] = np.clip(p + (ahead(self.onward[a], count) * slope >> 8), -MOST, MOST)
                     count, i = count + 1, i + towards
             where[a] = slice((m + coset[a]) % step, k + 2 * m, step)  # from here on lines start in ghosts too
 
@@ -586,6 +611,7 @@ class Choices:
         self.weight_number = Number()
         self.weights = [[23, 17, 19, 23, 0] for _ in range(7)]
         self.tables = TableChoices()
+        self.told_bit, self.told = bits(2), False
 
     def coefficients(self, side, order, pairs, weight, based, note):
         """What S_0 gets beside its half, c_1, c_2, ..."""
@@ -623,22 +649,28 @@ def context_weight(index):
     return 0 if index == 0 else ((e * 46341 >> 16) if m % 2 else e) >> 12
 
 
+def half_octaves(s):
+    t = s.bit_length() - 1
+    return 2 * t + 1 + (s * 64 >= 91 << t) if s else 0
+
+
+def suggested_scale(context):
+    return 18 + 2 * (context - 10) + 1
+
+
 def context_of(s, step_bits, finer):
-    h, s = 0, min(s, 2**31 - 1)
-    if s > 0:
-        t = s.bit_length() - 1
-        h = 2 * t + 1 + (s * 64 >= 91 << t)
+    h = half_octaves(min(s, 2**31 - 1))
     return min(max(h - (2 * (step_bits + 4) - finer // 2 - 9), 0), 35)
 
 
-def walk(n, step_bits, skip, based, side, residuals, note=lambda what: None):
-    """The values of a walk [n], before its base is added. `skip`: bool [n]; `based`: there is one. `note` is told which
-    ways were taken."""
-    levels, root = read_schedule(side, n)
+def walk(n, step_bits, skip, based, learns, side, residuals, note=lambda what: None):
+    """The values of a walk [n], before its base is added. `skip`: bool [n]; `based`: there is one; `learns`: places
+    do. `note` is told which ways were taken."""
+    levels, root, wraps = read_schedule(side, n, note)
     note("narrowing" if any(level[3] for level in levels) else "uniform")
     stride = [1] * AXES
     strides = []
-    for _, mask, _, _ in levels:
+    for _, mask, *_ in levels:
         strides.append(tuple(stride))
         stride = [s * 2 if a in mask else s for a, s in enumerate(stride)]
     grid = Grid(root)
@@ -652,20 +684,23 @@ def walk(n, step_bits, skip, based, side, residuals, note=lambda what: None):
         value[i] = last
     grid.value[inside] = value
     choices = Choices()
-    for (n_level, mask, weight, finer), s in zip(reversed(levels), reversed(strides)):
+    slowest = next((a for a in range(AXES) if n[a] > 1), AXES - 1) if learns else None
+    for (n_level, mask, weight, finer, onward), s in zip(reversed(levels), reversed(strides)):
         note(f"{len(mask)} axes")
-        coarse, grid = grid, Grid(n_level)
+        here = tuple(a for a in wraps if n[a] % (s[a] * (2 if a in mask else 1)) == 0)
+        coarse, grid = grid, Grid(n_level, here, onward)
         even = (0,) * AXES
         for v, c, repeat in ((grid.value, coarse.value, False), (grid.magnitude, coarse.magnitude, True)):
             v[grid.points(even, mask)] = c[coarse.points(even, ())]
             grid.extend(v, even, mask, repeat)
         level_skip = skip[tuple(slice(None, None, k) for k in s)]
-        decode_level(grid, mask, weight, finer, level_skip, step_bits, based, side, residuals, choices, note)
+        decode_level(grid, mask, weight, finer, level_skip, step_bits, based, slowest, side, residuals, choices, note)
     residuals.finish()
     return grid.value[grid.points((0,) * AXES, ())]
 
 
-def decode_level(grid, mask, weight, finer, skip, step_bits, based, side, residuals, choices, note):
+def decode_level(grid, mask, weight, finer, skip, step_bits, based, slowest, side, residuals, choices, note):
+    """`slowest`: the axis along which places learn, or None."""
     width = bin_width(step_bits, finer)
     known = {(0,) * AXES}
     for order, coset in enumerate(cosets(mask)):
@@ -688,15 +723,23 @@ def decode_level(grid, mask, weight, finer, skip, step_bits, based, side, residu
         if prediction.size >= 300:
             note("weights")
             choices.change_weights(side, order)
-        contexts = find_contexts(grid, pairs, prediction, sums, at, choices.weights[order], step_bits, finer)
-        counts = [0] * 36
-        for x, skipped in zip(contexts, coset_skip):
-            counts[x] += not skipped
-        table = choices.tables.of_counts(side, lambda x: 18 + 2 * (x - 10) + 1, counts, 10, note)
-        coded = [table[x] for x, skipped in zip(contexts, coset_skip) if not skipped]
-        q = np.zeros(prediction.size, np.int64)
-        q[~coset_skip] = residuals.batch(coded)
         most = (1 << 29) // width
+        contexts = lambda p, part: find_contexts(grid, pairs, p, sums, at, choices.weights[order], step_bits, finer,
+                                                 part)
+        planes = 0 if slowest is None or slowest in mask else grid.n[slowest]
+        if planes >= 24:
+            note("places learn")
+            note("skipped places" if coset_skip.any() else "no skipped places")
+            taps = [at(grid.value, j, sign) for j in range(min(4, len(pairs))) for sign in (1, -1)]
+            prediction, q = learn(prediction, planes, taps, contexts, coset_skip, step_bits, finer, width, side,
+                                  residuals, choices, note)
+        else:
+            context = contexts(prediction, slice(None))
+            counts = [0] * 36
+            for x, skipped in zip(context, coset_skip):
+                counts[x] += not skipped
+            table = choices.tables.of_counts(side, suggested_scale, counts, 10, note)
+            q = decode_points(context, coset_skip, table, residuals)
         value = np.clip(prediction + np.clip(q, -most, most) * width, -MOST, MOST)
         shape = grid.value[here].shape
         grid.value[here] = value.reshape(shape)
@@ -706,11 +749,83 @@ def decode_level(grid, mask, weight, finer, skip, step_bits, based, side, residu
         known.add(coset)
 
 
+def decode_points(context, skip, table, residuals):
+    q = np.zeros(len(context), np.int64)
+    q[~skip] = residuals.batch([table[x] for x, skipped in zip(context, skip) if not skipped])
+    return q
+
+
+def learn(prediction, planes, taps, contexts_of, skip, step_bits, finer, width, side, residuals, choices, note):
+    """(prediction, q) of a coset whose places learn from plane to plane."""
+    blend = side.raw(3)
+    note("blend" if blend else "no blend")
+    table = []
+    for x in range(36):
+        choices.told = bool(side.bit(choices.told_bit[choices.told]))
+        suggested = suggested_scale(x)
+        table.append(choices.tables.sent(side, suggested) if choices.told else choices.tables.implied(suggested))
+    size, q = prediction.size // planes, np.zeros(prediction.size, np.int64)
+    shift = step_bits - 4
+    scaled = lambda v: np.clip((v + (1 << shift - 1)) >> shift if shift > 0 else v << -shift, -(1 << 15), 1 << 15)
+    k, most = len(taps), (1 << 29) // width
+    X = np.stack(taps, 1)
+    weight = np.zeros((size, k), np.int64)
+    A, b = np.zeros((size, k, k), np.int64), np.zeros((size, k), np.int64)
+    magnitude, seen, history = np.zeros(size, np.int64), np.zeros(size, np.int64), None
+    done = 0
+    while done < planes:
+        end = done + min(planes - done, max(8, done // 4))
+        part = slice(done * size, end * size)
+        x = X[part].reshape(-1, size, k)
+        plain = prediction[part].copy()
+        if done:
+            more = ((weight * x).sum(axis=2) + (1 << 15)) >> 16
+            prediction[part] = np.clip(plain + more.reshape(-1), -MOST, MOST)
+        context = contexts_of(prediction, part)
+        for i in range(len(context)):
+            h = 255 if history is None else history[i % size]
+            if h != 255:
+                context[i] = (context[i] * (8 - blend) + h * blend + 4) >> 3
+        q[part] = decode_points(context, skip[part], table, residuals)
+        step = np.clip(q[part], -most, most) * width
+        missing = scaled(prediction[part] - plain + step).reshape(-1, size)
+        coded = ~skip[part].reshape(-1, size)
+        x = np.where(coded[..., None], scaled(x), 0)
+        A += np.einsum("tpi,tpj->pij", x, x)
+        b += np.einsum("tpi,tp->pi", x, np.where(coded, missing, 0))
+        magnitude += np.where(coded, np.minimum(abs(step), 65535).reshape(-1, size), 0).sum(axis=0)
+        seen += coded.sum(axis=0)
+        history = []
+        for p in range(size):
+            if seen[p] == 0:
+                history.append(255)
+                continue
+            weight[p] = solve_place(A[p].tolist(), b[p].tolist(), weight[p].tolist())
+            mean = divide(16 * int(magnitude[p]) + (64 * width + 25) // 50, int(seen[p]) + 4)
+            history.append(context_of(mean, step_bits, finer))
+        done = end
+    return prediction, q
+
+
+def solve_place(A, b, weight):
+    k = len(b)
+    largest = max([1, *(abs(v) for row in A for v in row), *map(abs, b)])
+    down = max(0, largest.bit_length() - 40)
+    A = [[v >> down for v in row] for row in A]
+    ridge = (4096 >> down) + 1
+    for _ in range(8):
+        for j in range(k):
+            left = ((b[j] >> down) << 16) - sum(A[j][i] * weight[i] for i in range(k) if i != j)
+            weight[j] = min(max(divide(left, A[j][j] + ridge), -(1 << 17)), 1 << 17)
+    return weight
+
+
 class Pairs(tuple):
     """Offsets of a stencil (hashable)."""
 
 
-def find_contexts(grid, pairs, prediction, sums, at, weights, step_bits, finer):
+def find_contexts(grid, pairs, prediction, sums, at, weights, step_bits, finer, part):
+    """Of a part of a coset."""
     most = 1 << 24
     v, e = grid.value, grid.magnitude
     nearest_sum = sums(v, 0)
@@ -723,7 +838,7 @@ def find_contexts(grid, pairs, prediction, sums, at, weights, step_bits, finer):
             f[4] += np.minimum(abs(at(v, j, 1) - at(v, j, -1)), most)
     f[3] = np.minimum(abs(2 * prediction - nearest_sum), most)
     s = sum(context_weight(w) * x for w, x in zip(weights, f)) >> 12
-    return [context_of(x, step_bits, finer) for x in s.tolist()]
+    return [context_of(x, step_bits, finer) for x in s[part].tolist()]
 
 
 # ---- transform: plan, boxes, scales ----------------------------------------------------------------------------------
@@ -1108,22 +1223,24 @@ def skipped(h, classes):
     return np.zeros(n, bool) if classes is None else (classes != 0).reshape(n)
 
 
-def walk_section(section, n, step_bits, skip, based, note):
+def walk_section(section, n, step_bits, skip, based, learns, note):
     side, residuals = side_and_residuals(section, note)
-    return walk(n, step_bits, skip, based, side, residuals, note)
+    return walk(n, step_bits, skip, based, learns, side, residuals, note)
 
 
 def read_walk(r, h, step_bits, classes, note):
     n, skip = fold(h.extents), skipped(h, classes)
-    reference = r.get("B")
-    require(reference <= AXES, "its reference is unknown")
+    head = r.get("B")
+    reference, learns = head & ~8, bool(head & 8)
+    require(reference <= AXES and (reference or not head), "its reference is unknown")
     base = 0
     if reference:
         axis = reference - 1
         note("reference")
         base = walk_section(r.take(r.varint()), [1 if a == axis else k for a, k in enumerate(n)],
-                            max(0, step_bits - 3), skip.all(axis=axis, keepdims=True), False, note)
-    return np.clip(walk_section(r.rest(), n, step_bits, skip, bool(reference), note) + base, -MOST, MOST).reshape(-1)
+                            max(0, step_bits - 3), skip.all(axis=axis, keepdims=True), False, False, note)
+    difference = walk_section(r.rest(), n, step_bits, skip, bool(reference), learns, note)
+    return np.clip(difference + base, -MOST, MOST).reshape(-1)
 
 
 def read_transform(r, h, step_bits, classes, note):

@@ -37,6 +37,20 @@ void check_refusal(int32_t status, const h5n_error& error) {
   std::abort();
 }
 
+void look_at_latents(const std::vector<uint8_t>& payload) {
+  h5n_latents info{};
+  h5n_error error{};
+  const int32_t status =
+      h5n_latents_get(payload.data(), payload.size(), &info, nullptr, nullptr, nullptr, &error);
+  check_refusal(status, error);
+  if (status != H5N_OK) return;
+  std::vector<int32_t> numbers(info.vectors * info.numbers);
+  std::vector<double> scale(info.vectors), offset(info.vectors);
+  check_refusal(h5n_latents_get(payload.data(), payload.size(), &info, numbers.data(), scale.data(),
+                                offset.data(), &error),
+                error);
+}
+
 void decode(const std::vector<uint8_t>& payload) {
   h5n_info info{};
   h5n_error error{};
@@ -45,6 +59,10 @@ void decode(const std::vector<uint8_t>& payload) {
   if (status != H5N_OK || info.raw_bytes > kMaxChunk) return;
   std::vector<uint8_t> chunk(info.raw_bytes);
   check_refusal(h5n_decode(payload.data(), payload.size(), chunk.data(), chunk.size(), &error), error);
+  uint32_t shown = 0;
+  check_refusal(h5n_preview(payload.data(), payload.size(), chunk.data(), chunk.size(), &shown, &error),
+                error);
+  look_at_latents(payload);
 }
 
 }  // namespace

@@ -1,11 +1,13 @@
 // weights_fuzz.cc: any bytes as a weights file, from the safetensors header to a model that is ready to
 // decode. They are refused with a sentence, or give a model; a model must then take any latents without harm.
+// The same bytes as the record of weights that travel inside of a file.
 //
 // Input: the file. Its last bytes serve as latents too.
 #include <algorithm>
 
 #include "models/factory.h"
 #include "support/failure.h"
+#include "weights/carried.h"
 #include "weights/sha256.h"
 #include "weights/weights_file.h"
 
@@ -36,6 +38,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const h5neural::WeightsFile weights(file, h5neural::sha256(file), "fuzz");
     decode_with(*h5neural::make_model(weights), file.last(std::min(kLatents, size)));
   } catch (const h5neural::Failure&) {
+  }
+  if (const auto entries = h5neural::read_carried_record(file);
+      entries && entries->size() > h5neural::kMostCarried) {
+    __builtin_trap();
   }
   return 0;
 }

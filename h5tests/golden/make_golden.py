@@ -84,6 +84,21 @@ def repeats(dtype):
     return (rows + rng.uniform(-0.01, 0.01, rows.shape)).astype(dtype)
 
 
+def maps(dtype):
+    """Forty maps about a rough mean; what a point makes of its neighbours differs from place to place."""
+    rng = np.random.default_rng(12)
+    coarse = np.repeat(np.repeat(rng.normal(size=(40, 7, 7)), 3, axis=1), 3, axis=2)[:, :20, :21]
+    share = rng.uniform(0.2, 1.8, (1, 20, 21))
+    return (rng.normal(0, 20, (1, 20, 21)) + share * coarse).astype(dtype)
+
+
+def globe(dtype):
+    """A wave along the last axis whose first point follows the last one, under a little noise."""
+    x, y = np.arange(64), np.arange(33)[:, None]
+    noise = np.random.default_rng(13).normal(0, 0.01, (33, 64))
+    return (np.sin(x * np.pi / 16 + y / 7) * np.cos(y / 11) + noise).astype(dtype)
+
+
 def two_punctures():
     """A field of the kind that the shipped models were trained on, of a draw that they were not."""
     return two_puncture.fields(two_puncture.draw(np.random.default_rng(5), "test"), 32, 12.0, ["U_CHI"])["U_CHI"]
@@ -110,6 +125,9 @@ def cases():
     for rank, shape in enumerate([(500,), (23, 31), (7, 9, 11), (4, 5, 6, 7), (3, 4, 3, 5, 4), (2, 3, 4, 2, 5, 3),
                                   (2, 3, 2, 3, 2, 4, 2), (2, 3, 2, 2, 3, 2, 4, 2)], 1):
         yield f"rank{rank}", waves(shape), "abs", 3e-3, None
+    yield "maps_f32", maps("<f4"), "abs", 0.2, None
+    yield "maps_specials_f64be", with_specials(maps(">f8")), "rel", 2e-3, None
+    yield "globe_f32", globe("<f4"), "abs", 0.03, None
     yield "all_nan", np.full((30, 20), np.nan, "<f4"), "abs", 1e-3, None
     yield "one_value", np.array([3.25], "<f8"), "abs", 1e-3, None
     yield "sparse", np.where(waves((40, 50)) > 2.2, waves((40, 50)), 0).astype("<f4"), "abs", 1e-3, None

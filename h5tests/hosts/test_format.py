@@ -61,6 +61,21 @@ def waves(shape, dtype="<f4"):
         np.meshgrid(*[np.linspace(0, 2, n) for n in shape], indexing="ij", sparse=True))).astype(dtype)
 
 
+def places_of_their_own(dtype):
+    """Forty maps about a rough mean; what a point makes of its neighbours differs from place to place."""
+    rng = np.random.default_rng(12)
+    coarse = np.repeat(np.repeat(rng.normal(size=(40, 7, 7)), 3, axis=1), 3, axis=2)[:, :20, :21]
+    share = rng.uniform(0.2, 1.8, (1, 20, 21))
+    return (rng.normal(0, 20, (1, 20, 21)) + share * coarse).astype(dtype)
+
+
+def round_the_globe(dtype):
+    """A wave along the last axis whose first point follows the last one, under noise."""
+    x, y = np.arange(64), np.arange(33)[:, None]
+    return (np.sin(x * np.pi / 16 + y / 7) * np.cos(y / 11) + np.random.default_rng(13).normal(0, 0.01, (33, 64))
+            ).astype(dtype)
+
+
 def words_that_come_again():
     """Best compressed as they stand, neither shuffled nor differenced."""
     words = np.random.default_rng(4).integers(0, 2**32, 64, "u4") & 0x7F7FFFFF
@@ -121,6 +136,8 @@ WRITTEN = {
     "ratio": (10 ** fields.wave((20, 30)), ieee(RATIO, 1e-2), read_payload.WALK, ("domain 1",)),
     "ratio, float32": (10 ** fields.wave((20, 30), ">f4"), ieee(RATIO, 1e-2), read_payload.WALK, ("domain 1",)),
     "reference": (stack_of_maps(), decimal(ABS, 1, 2), read_payload.WALK, ("reference",)),
+    "places": (places_of_their_own(">f4"), decimal(ABS, 2, 1), read_payload.WALK, ("reference", "places learn")),
+    "globe": (round_the_globe("<f4"), decimal(ABS, 3, 2), read_payload.WALK, ("wraps",)),
     "specials": (fields.specials((30, 40)), decimal(ABS, 1, 3), read_payload.WALK, ("patterns",)),
     "literals": (many_kinds_of_nan(), decimal(ABS, 1, 1), read_payload.WALK, ("patterns", "literals")),
     "masked": (masked((20, 30), "<f4"), decimal(ABS, 1, 2), read_payload.WALK, ("patterns",)),
@@ -154,7 +171,9 @@ def test_written_payloads(name):
 
 
 EVERY_WAY = {"1 lanes", "4 lanes", "domain 0", "domain 1", "uniform", "narrowing", "32 lanes", "low bits",
-             "no low bits", "weights", "reference", "patterns", "literals", "outliers", *(f"{k} axes" for k in (1, 2, 3)),
+             "no low bits", "weights", "reference", "places learn", "skipped places", "no skipped places", "blend",
+             "wraps", "straight", "not straight", *(f"onward {k}" for k in range(3)), "patterns", "literals",
+             "outliers", *(f"{k} axes" for k in (1, 2, 3)),
              *(f"nugget {k}" for k in range(4)), *(f"variogram {k}" for k in range(6)),
              *(f"size {k}" for k in range(5)), *(f"precision {k}" for k in range(5)),
              *(f"shape {k}" for k in range(3))}

@@ -6,6 +6,7 @@
 #include <random>
 
 #include "corrections/kriging.h"
+#include "corrections/places.h"
 #include "corrections/reference.h"
 #include "corrections/repeats.h"
 #include "corrections/walk.h"
@@ -47,13 +48,55 @@ TEST(Ghosts, ContinueALineAndRepeatAPoint) {
   EXPECT_EQ(m[l.at({0, 0, 0, 8})], 12);
 }
 
-TEST(Ghosts, StayOnTheLatticeAtItsEnds) {
-  const Layout l = Layout::make({1, 1, 1, 4}, 0b1000);
+TEST(Ghosts, DampOrStayAsTheLevelSays) {
+  Layout l = Layout::make({1, 1, 1, 12}, 0b1000);
   Array<int32_t> v(l.size, 0);
-  v[l.at({0, 0, 0, 0})] = -kLatticeMax;
-  v[l.at({0, 0, 0, 1})] = kLatticeMax;
-  extend_values(l, 0, v);
-  for (const int32_t g : v) EXPECT_LE(std::abs(int64_t{g}), kLatticeMax);
+  for (int i = 0; i < 6; ++i) v[l.at({0, 0, 0, i})] = 256 * i;
+  l.onward[3] = kDamped;
+  extend_values(l, 0b1000, v);
+  EXPECT_EQ(v[l.at({0, 0, 0, -1})], -160);
+  EXPECT_EQ(v[l.at({0, 0, 0, -3})], -280);
+  EXPECT_EQ(v[l.at({0, 0, 0, 7})], 5 * 256 + 240);
+  l.onward[3] = kFlat;
+  extend_values(l, 0b1000, v);
+  EXPECT_EQ(v[l.at({0, 0, 0, -3})], 0);
+  EXPECT_EQ(v[l.at({0, 0, 0, 8})], 5 * 256);
+}
+
+TEST(Ghosts, AreThePointsOfTheOtherEndWhereAnAxisWraps) {
+  const Layout l = Layout::make({1, 1, 6, 8}, 0b1000, 0b1100);
+  Array<int32_t> v(l.size, 0);
+  for (int j = 0; j < 6; ++j) {
+    for (int i = 0; i < 4; ++i) v[l.at({0, 0, j, i})] = 100 * j + i;
+  }
+  extend_values(l, 0b1000, v);
+  for (int j = -l.margin[2]; j < 6 + l.margin[2]; ++j) {
+    for (int i = -l.margin[3]; i < 4 + l.margin[3]; ++i) {
+      EXPECT_EQ(v[l.at({0, 0, j, i})], 100 * ((j + 6) % 6) + (i + 4) % 4) << j << " " << i;
+    }
+  }
+}
+
+TEST(Ghosts, WrapSeveralTimesWhereThereAreFewPoints) {
+  const Layout l = Layout::make({1, 1, 1, 2}, 0, 0b1000);
+  Array<uint16_t> m(l.size, 0);
+  m[l.at({0, 0, 0, 0})] = 5;
+  m[l.at({0, 0, 0, 1})] = 6;
+  extend_magnitudes(l, 0, m);
+  EXPECT_EQ(m[l.at({0, 0, 0, -1})], 6);
+  EXPECT_EQ(m[l.at({0, 0, 0, 2})], 5);
+}
+
+TEST(Ghosts, StayOnTheLatticeAtItsEnds) {
+  for (const uint8_t onward : {kStraight, kDamped, kFlat}) {
+    Layout l = Layout::make({1, 1, 1, 4}, 0b1000);
+    l.onward[3] = onward;
+    Array<int32_t> v(l.size, 0);
+    v[l.at({0, 0, 0, 0})] = -kLatticeMax;
+    v[l.at({0, 0, 0, 1})] = kLatticeMax;
+    extend_values(l, 0, v);
+    for (const int32_t g : v) EXPECT_LE(std::abs(int64_t{g}), kLatticeMax);
+  }
 }
 
 // Ghosts must not multiply the memory of thin chunks: a reader could be made to ask for gigabytes.
@@ -117,9 +160,38 @@ TEST(Schedule, NarrowsBinsByQuarterOctaves) {
   EXPECT_EQ(bin_width(0, kMaxFiner), 1);
 }
 
+TEST(Schedule, WrapsWhereTheSeamLooksLikeTheInside) {
+  const Index4 n{1, 1, 40, 64};
+  std::vector<double> globe, noise;
+  std::mt19937 random(4);
+  for (int j = 0; j < n[2]; ++j) {
+    for (int i = 0; i < n[3]; ++i) {
+      globe.push_back(1000 * std::sin(i * 0.09817477 + 0.2 * j) + 40 * j);  // 2 pi / 64
+      noise.push_back(double(random() % 1000));
+    }
+  }
+  for (const Schedule& s : propose_schedules(n, globe, {}, 4)) EXPECT_EQ(s.wraps, 0b1000);
+  for (const Schedule& s : propose_schedules(n, noise, {}, 4)) EXPECT_EQ(s.wraps, 0);
+  const Schedule s = propose_schedules(n, globe, {}, 4).front();
+  EXPECT_EQ(cropped(s, {1, 1, 20, 64}).wraps, 0b1000);
+  EXPECT_EQ(cropped(s, {1, 1, 40, 32}).wraps, 0);
+}
+
+TEST(Schedule, GoesOnStraightWhereThereIsASlopeAndNotWhereThereIsNoise) {
+  const Index4 n{1, 1, 40, 41};
+  std::vector<double> slope, noise;
+  std::mt19937 random(4);
+  for (int k = 0; k < n[2] * n[3]; ++k) {
+    slope.push_back(100.0 * (k % n[3]) + 70.0 * k / n[3]);
+    noise.push_back(double(random() % 1000));
+  }
+  EXPECT_EQ(propose_schedules(n, slope, {}, 1).front().levels.front().onward[3], kStraight);
+  EXPECT_EQ(propose_schedules(n, noise, {}, 1).front().levels.front().onward[3], kFlat);
+}
+
 TEST(Schedule, IsTheSameOnAPartOfTheChunk) {
   const Index4 n{1, 12, 60, 70};
-  for (const Schedule& s : propose_schedules(n, field(n, 5), {})) {
+  for (const Schedule& s : propose_schedules(n, field(n, 5), {}, 0)) {
     EXPECT_EQ(cropped(s, n), s);
     Index4 grid{1, 12, 15, 18};
     for (const Level& level : cropped(s, grid).levels) {
@@ -134,8 +206,19 @@ TEST(Schedule, ComesBackAsItWasProposed) {
   for (const Index4& n :
        {Index4{1, 1, 1, 100}, Index4{1, 1, 33, 40}, Index4{1, 17, 64, 9}, Index4{4, 14, 48, 49}}) {
     const auto f = field(n, 5);
-    std::vector<Schedule> all = propose_schedules(n, f, {});
+    std::vector<Schedule> all = propose_schedules(n, f, {}, 0);
     all.push_back(narrowing(all.front(), 2));
+    all.push_back(straightened(all.front()));
+    all.push_back(all.front());
+    std::mt19937 random(2);
+    for (int a = 0; a < kAxes; ++a) {
+      if (n[a] > 1) all.back().wraps |= static_cast<uint8_t>(1 << a);
+    }
+    Index4 grid = n;
+    for (Level& level : all.back().levels) {
+      for (int a = 0; a < kAxes; ++a) level.onward[a] = grid[a] > 1 ? random() % kOnwards : 0;
+      grid = coarser(grid, level.mask);
+    }
     for (const Schedule& s : all) {
       BitEncoder e;
       write_schedule(e, s);
@@ -255,7 +338,7 @@ TEST_P(Walk, GivesBackEveryCodedPointWithinHalfABin) {
   in.step_bits = c.step_bits;
   in.skip = skip;
   in.base = base;
-  for (const Schedule& s : propose_schedules(c.n, target, skip)) {
+  for (const Schedule& s : propose_schedules(c.n, target, skip, 4)) {
     std::vector<int32_t> written, read(target.size());
     const Bytes section = encode_walk(in, s, target, walk_effort(5), written);
     decode_walk(in, section, read);
@@ -281,6 +364,99 @@ INSTANTIATE_TEST_SUITE_P(
                     WalkCase{{1, 3, 3, 3}, 4, false, false}, WalkCase{{4, 5, 12, 13}, 4, true, false},
                     WalkCase{{2, 2, 2, 2}, 2, false, true}));
 
+// Forty maps that repeat a pattern of their own at each place: x(t, p) = share(p) times what the even points
+// say.
+struct Stack {
+  Index4 n{1, 40, 20, 22};
+  std::vector<double> target;
+  std::vector<int32_t> base;
+  std::vector<uint8_t> skip;
+
+  explicit Stack(bool masked) {
+    std::mt19937 random(11);
+    std::normal_distribution<double> normal;
+    std::vector<double> share(n[2] * n[3]);
+    for (double& s : share) s = 0.3 + 0.01 * double(random() % 200);
+    for (int t = 0; t < n[1]; ++t) {
+      std::vector<double> coarse(15 * 15);
+      for (double& v : coarse) v = 60 * normal(random);
+      for (int j = 0; j < n[2]; ++j) {
+        for (int i = 0; i < n[3]; ++i) {
+          target.push_back(share[j * n[3] + i] * coarse[j / 2 * 15 + i / 2]);
+          base.push_back(3);
+          if (masked) skip.push_back((i * i + j) % 7 == 0 || (t + i) % 11 == 0);
+        }
+      }
+    }
+  }
+};
+
+TEST(Places, LearnWhatIsTheirOwnAndComeBack) {
+  for (const bool masked : {false, true}) {
+    const Stack s(masked);
+    WalkInput in;
+    in.n = s.n;
+    in.step_bits = 4;
+    in.base = s.base;
+    in.skip = s.skip;
+    const Schedule schedule = propose_schedules(in.n, s.target, s.skip, 4).back();
+    std::vector<int32_t> written, read(s.target.size());
+    const size_t plain = encode_walk(in, schedule, s.target, walk_effort(5), written).size();
+    in.learns = true;
+    for (const int finer : {0, 2}) {
+      const Bytes section = encode_walk(in, narrowing(schedule, finer), s.target, walk_effort(5), written);
+      decode_walk(in, section, read);
+      ASSERT_EQ(written, read);
+      for (size_t k = 0; k < read.size(); ++k) {
+        if (s.skip.empty() || !s.skip[k]) {
+          ASSERT_LE(std::abs(read[k] - s.target[k]), 8.5) << k;
+        }
+      }
+      if (finer == 0) {
+        EXPECT_LT(double(section.size()), 0.95 * double(plain)) << masked;
+      }
+    }
+  }
+}
+
+TEST(Places, SurviveDamageAndValuesAtTheEndsOfTheLattice) {
+  const Stack s(false);
+  WalkInput in;
+  in.n = s.n;
+  in.base = s.base;
+  in.learns = true;
+  std::vector<double> target = s.target;
+  for (size_t k = 0; k < target.size(); ++k) target[k] = (k % 3 == 0 ? -1.0 : 1.0) * double(kLatticeMax);
+  std::vector<int32_t> written, read(target.size());
+  for (const int step_bits : {0, 4, 12}) {
+    in.step_bits = step_bits;
+    const Schedule schedule = propose_schedules(in.n, s.target, {}, 4).back();
+    const Bytes section = encode_walk(in, schedule, target, walk_effort(1), written);
+    decode_walk(in, section, read);
+    ASSERT_EQ(written, read);
+  }
+  in.step_bits = 4;
+  const Bytes section =
+      encode_walk(in, propose_schedules(in.n, s.target, {}, 4).back(), s.target, walk_effort(3), written);
+  std::mt19937 random(3);
+  for (int i = 0; i < 100; ++i) {
+    Bytes damaged = section;
+    damaged[random() % damaged.size()] ^= static_cast<uint8_t>(1u << random() % 8);
+    try {
+      decode_walk(in, damaged, read);
+    } catch (const Failure& f) {
+      EXPECT_EQ(f.status(), H5N_ERR_CORRUPT);
+    }
+  }
+}
+
+TEST(Places, TakePlanesInBlocksThatGrow) {
+  EXPECT_EQ(plane_blocks(5), (std::vector<int>{5}));
+  EXPECT_EQ(plane_blocks(50), (std::vector<int>{8, 16, 24, 32, 40, 50}));
+  EXPECT_EQ(slowest_axis({1, 7, 1, 4}), 1);
+  EXPECT_EQ(slowest_axis({1, 1, 1, 1}), 3);
+}
+
 TEST(Walk, SurvivesDamage) {
   const Index4 n{1, 9, 20, 21};
   const auto target = field(n, 20);
@@ -289,7 +465,7 @@ TEST(Walk, SurvivesDamage) {
   in.step_bits = 4;
   std::vector<int32_t> written, read(target.size());
   const Bytes section =
-      encode_walk(in, propose_schedules(n, target, {}).front(), target, walk_effort(5), written);
+      encode_walk(in, propose_schedules(n, target, {}, 4).front(), target, walk_effort(5), written);
   std::mt19937 random(3);
   for (int i = 0; i < 300; ++i) {
     Bytes damaged = section;

@@ -9,6 +9,7 @@
 #include <iterator>
 #include <random>
 
+#include "exact/backend.h"
 #include "models/factory.h"
 
 namespace h5neural {
@@ -16,15 +17,19 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::shared_ptr<const Model> load(const std::string& prefix) {
+Bytes bytes_of(const std::string& prefix) {
   for (const auto& e : fs::directory_iterator(fs::path(H5NEURAL_SOURCE_DIR) / "weights")) {
     const std::string name = e.path().filename().string();
     if (!name.starts_with(prefix) || e.path().extension() != ".safetensors") continue;
     std::ifstream in(e.path(), std::ios::binary);
-    const Bytes bytes{std::istreambuf_iterator<char>(in), {}};
-    return make_model(WeightsFile(bytes, sha256(bytes), name));
+    return {std::istreambuf_iterator<char>(in), {}};
   }
-  return nullptr;
+  return {};
+}
+
+std::shared_ptr<const Model> load(const std::string& prefix) {
+  const Bytes bytes = bytes_of(prefix);
+  return bytes.empty() ? nullptr : make_model(WeightsFile(bytes, sha256(bytes), prefix));
 }
 
 constexpr Extents kChunk{3, {32, 32, 32}};
@@ -186,6 +191,58 @@ TEST(SwaeBlockModel, ServesAnyThreeExtents) {
   EXPECT_GE(offered, 3u);
   EXPECT_FALSE(model->serves(Extents{2, {64, 64}}));
   EXPECT_FALSE(model->serves(Extents{3, {0, 1, 1}}));
+}
+
+// What is exported says all that the base is made of: each block from its vector, scale and offset.
+TEST(SwaeBlockModel, LatentsGiveTheBaseBack) {
+  const Bytes bytes = bytes_of("swae-block5");
+  const WeightsFile file(bytes, sha256(bytes), "swae-block5");
+  const auto model = make_model(file);
+  const Program decoder = file.program("decode");
+  const Extents e{3, {17, 19, 21}};
+  const auto section = model->encode(wave(e), e, 16);
+  ASSERT_TRUE(section.has_value());
+  std::vector<int32_t> base(e.count());
+  model->decode(*section, e, base);
+  const LatentArray a = model->latents(*section, e);
+  ASSERT_EQ(a.grid, (std::vector<uint64_t>{4, 4, 5}));
+  ASSERT_EQ(a.scale.size(), 80u);
+  ASSERT_EQ(a.offset.size(), 80u);
+  ASSERT_EQ(a.values.size(), 80 * a.numbers);
+  EXPECT_EQ(a.latents, a.numbers);
+  for (size_t i = 0; i < base.size(); ++i) {
+    const size_t x = i % 21, y = i / 21 % 19, z = i / (21 * 19), block = (z / 5 * 4 + y / 5) * 5 + x / 5;
+    const Batch input(a.values.begin() + static_cast<ptrdiff_t>(block * a.numbers),
+                      a.values.begin() + static_cast<ptrdiff_t>((block + 1) * a.numbers));
+    const int32_t v = run(decoder, std::vector<Batch>{input}, 1)[0][(z % 5 * 5 + y % 5) * 5 + x % 5];
+    ASSERT_NEAR(base[i], a.offset[block] + a.scale[block] * v, 0.5001) << i;
+  }
+  EXPECT_THROW(model->latents(*section, Extents{2, {17, 19}}), Failure);
+}
+
+TEST(SwaeChunkModel, LatentsGiveTheBaseBack) {
+  const Bytes bytes = bytes_of("swae-chunk32");
+  const WeightsFile file(bytes, sha256(bytes), "swae-chunk32");
+  const auto model = make_model(file);
+  const Program coefficients = file.program("coefficients"), field = file.program("field");
+  const auto section = model->encode(chi(1.5, 6, 0.7, 100), kChunk, 16);
+  ASSERT_TRUE(section.has_value());
+  std::vector<int32_t> base(kChunk.count());
+  model->decode(*section, kChunk, base);
+  const LatentArray a = model->latents(*section, kChunk);
+  EXPECT_TRUE(a.grid.empty());
+  ASSERT_EQ(a.scale.size(), 1u);
+  ASSERT_EQ(a.values.size(), a.numbers);
+  std::vector<Batch> inputs;
+  size_t at = 0;
+  for (size_t k = 0; k < coefficients.inputs; at += coefficients.values[k++].count()) {
+    inputs.emplace_back(a.values.begin() + static_cast<ptrdiff_t>(at),
+                        a.values.begin() + static_cast<ptrdiff_t>(at + coefficients.values[k].count()));
+  }
+  ASSERT_EQ(at, a.numbers);
+  EXPECT_EQ(a.latents, inputs[0].size());
+  const Batch y = run(field, run(coefficients, inputs, 1), 1)[0];
+  for (size_t i = 0; i < base.size(); ++i) ASSERT_NEAR(base[i], a.offset[0] + a.scale[0] * y[i], 0.5001) << i;
 }
 
 TEST(SwaeBlockModel, AConstantNeedsNoModel) {

@@ -1,4 +1,5 @@
 // weights_files_test.cc: SHA-256, the container, the search for weights, and files made to do harm.
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -8,6 +9,7 @@
 #include <thread>
 
 #include "models/factory.h"
+#include "weights/carried.h"
 #include "weights/places.h"
 #include "weights/safetensors.h"
 #include "weights/sha256.h"
@@ -218,7 +220,7 @@ TEST_F(WeightsSearch, AMissNamesHashPlacesAndRemedy) {
          {"0123456789abcdef", "/nowhere", folder_.c_str(), "H5NEURAL_WEIGHTS_PATH", "compiled in"}) {
       EXPECT_NE(said.find(part), std::string::npos) << part << " is not in: " << said;
     }
-    EXPECT_LT(said.find("put their"), 200u) << "the remedy must survive a cut message";
+    EXPECT_LT(said.find("weights install"), 200u) << "the remedy must survive a cut message";
   }
 }
 
@@ -266,6 +268,82 @@ TEST_F(WeightsSearch, ThreadsGetTheSameModel) {
   for (auto& g : got) threads.emplace_back([&g, hash] { g = find_model(hash); });
   for (auto& t : threads) t.join();
   for (const auto& g : got) EXPECT_EQ(g, got[0]);
+}
+
+// ---- weights inside of other files
+
+TEST(CarriedRecord, WhatIsWrittenComesBackAndNothingElse) {
+  std::vector<Carried> entries(kMostCarried);
+  for (size_t i = 0; i < entries.size(); ++i) {
+    entries[i] = {sha256(ByteSpan(reinterpret_cast<const uint8_t*>(&i), sizeof i)), i * 1000, UINT64_MAX - i};
+  }
+  for (const size_t count : {size_t{1}, size_t{9}, kMostCarried}) {
+    const Bytes record = write_carried_record(std::span(entries).first(count));
+    const auto back = read_carried_record(record);
+    ASSERT_TRUE(back.has_value());
+    ASSERT_EQ(back->size(), count);
+    for (size_t i = 0; i < count; ++i) {
+      EXPECT_EQ((*back)[i].sha256, entries[i].sha256);
+      EXPECT_EQ((*back)[i].offset, entries[i].offset);
+      EXPECT_EQ((*back)[i].length, entries[i].length);
+    }
+    for (size_t n = 0; n < record.size(); ++n)
+      EXPECT_FALSE(read_carried_record(ByteSpan(record).first(n))) << n;
+    for (size_t bit = 0; bit < 8 * record.size(); bit += 3) {
+      Bytes damaged = record;
+      damaged[bit / 8] ^= static_cast<uint8_t>(1 << bit % 8);
+      EXPECT_FALSE(read_carried_record(damaged)) << bit;
+    }
+  }
+  EXPECT_THROW(write_carried_record({}), Failure);
+  entries.emplace_back();
+  EXPECT_THROW(write_carried_record(entries), Failure);
+}
+
+// A file as `h5neural repack --embed` leaves it, as far as the engine looks.
+Bytes carrying_file(const Bytes& weights, uint64_t offset) {
+  const std::string hdf5 = "\x89HDF\r\n\x1a\n";
+  Bytes file(2048);
+  const Carried entry{sha256(weights), offset, weights.size()};
+  const Bytes record = write_carried_record({&entry, 1});
+  std::copy(record.begin(), record.end(), file.begin() + 512);
+  std::copy(hdf5.begin(), hdf5.end(), file.begin() + 1024);
+  file.insert(file.end(), weights.begin(), weights.end());
+  return file;
+}
+
+TEST_F(WeightsSearch, FindsWeightsInsideOfAnOpenFile) {
+  const Bytes weights = small_model("carried");
+  const uint64_t hash = short_hash(sha256(weights));
+  put("file.h5", carrying_file(weights, 2048));
+  EXPECT_THROW(find_model(hash), Failure) << "the file is not open";
+  const int descriptor = open((folder_ / "file.h5").c_str(), O_RDONLY);
+  ASSERT_GE(descriptor, 0);
+  ASSERT_NE(listed("file.h5 (inside)"), nullptr);
+  const auto model = find_model(hash);
+  EXPECT_EQ(model->name(), "carried");
+  for (const auto& m : all_models())
+    EXPECT_NE(m->hash(), hash) << "an open file must not decide what is written";
+  close(descriptor);
+  EXPECT_EQ(find_model(hash), model) << "loaded twice";
+  EXPECT_EQ(listed("file.h5 (inside)"), nullptr);
+}
+
+TEST_F(WeightsSearch, NamesTheFileThatCarriesThemNoMore) {
+  const Bytes weights = small_model("moved");
+  put("file.h5", carrying_file(weights, 2047));
+  const int descriptor = open((folder_ / "file.h5").c_str(), O_RDONLY);
+  ASSERT_GE(descriptor, 0);
+  try {
+    find_model(short_hash(sha256(weights)));
+    FAIL();
+  } catch (const Failure& f) {
+    EXPECT_EQ(f.status(), H5N_ERR_NO_MODEL);
+    EXPECT_NE(std::string(f.what()).find("weights install " + (folder_ / "file.h5").string()),
+              std::string::npos)
+        << f.what();
+  }
+  close(descriptor);
 }
 
 // Any byte of a valid file overwritten: refused, or a model whose programs are proved. Never a crash.

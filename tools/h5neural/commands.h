@@ -25,5 +25,9 @@ Command add_verify(CLI::App& app);
 Command add_doctor(CLI::App& app);
 Command add_train(CLI::App& app);
 Command add_bench(CLI::App& app);
+Command add_repack(CLI::App& app);
+Command add_weights(CLI::App& app);
+Command add_export_latents(CLI::App& app);
+Command add_preview(CLI::App& app);
 
 }  // namespace h5neural::tool

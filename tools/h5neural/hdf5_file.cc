@@ -6,6 +6,8 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
+#include <cstdlib>
 #include <filesystem>
 
 #include "filter_id.h"
@@ -17,8 +19,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr size_t kMaxWords = 64;      // cd_values of any filter that are listed
-constexpr size_t kChecksumBytes = 4;  // fletcher32 puts them behind the chunk
+constexpr size_t kMaxWords = 64;       // cd_values of any filter that are listed
+constexpr size_t kCacheSlots = 10007;  // a prime, as HDF5 asks for
+constexpr size_t kChecksumBytes = 4;   // fletcher32 puts them behind the chunk
 
 herr_t remember_error(unsigned, const H5E_error2_t* error, void* data) {
   auto& text = *static_cast<std::string*>(data);
@@ -113,7 +116,14 @@ void silence_hdf5() { H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr); }
 void start_hdf5() {
   silence_hdf5();
   const fs::path plugin = own_plugin_folder();
-  if (!plugin.empty()) H5PLappend(plugin.c_str());
+  if (plugin.empty()) return;
+  // HDF5 stops at the first folder of its path that is missing, as its built-in one often is.
+  const char* const named = std::getenv("HDF5_PLUGIN_PATH");
+  if (named != nullptr && named[0] != '\0') {
+    H5PLappend(plugin.c_str());
+  } else {
+    H5PLprepend(plugin.c_str());
+  }
 }
 
 std::string hdf5_error() {
@@ -141,16 +151,24 @@ const Filter* Dataset::ours() const {
   return found == filters.end() ? nullptr : &*found;
 }
 
-Handle open_file(const std::string& path) {
+Handle open_file(const std::string& path, size_t cache) {
   std::error_code none;
   if (!fs::exists(path, none)) fail("{}: no such file", path);
-  Handle file(H5Fopen(path.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), H5Fclose);
+  const Handle fapl(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
+  if (cache > 0) H5Pset_cache(fapl, 0, kCacheSlots, cache, 1.0);
+  Handle file(H5Fopen(path.c_str(), H5F_ACC_RDONLY, fapl), H5Fclose);
   if (!file.valid()) {
     unsigned major = 0, minor = 0, release = 0;
     H5get_libversion(&major, &minor, &release);
     fail("{}: HDF5 {}.{}.{} cannot open it ({}); check that it is an HDF5 file that no program writes now",
          path, major, minor, release, hdf5_error());
   }
+  return file;
+}
+
+Handle open_file_to_write(const std::string& path) {
+  Handle file(H5Fopen(path.c_str(), H5F_ACC_RDWR, H5P_DEFAULT), H5Fclose);
+  if (!file.valid()) fail("{} cannot be opened for writing ({})", path, hdf5_error());
   return file;
 }
 
@@ -189,6 +207,11 @@ Dataset open_dataset(hid_t file, const std::string& path) {
   describe_layout(dcpl, d);
   describe_fill(dcpl, d);
   return d;
+}
+
+haddr_t address_of(hid_t object) {
+  H5O_info_t info{};
+  return H5Oget_info(object, &info) < 0 ? HADDR_UNDEF : info.addr;
 }
 
 std::optional<StoredChunk> read_stored_chunk(const Dataset& dataset, const Extents& offset) {
@@ -244,6 +267,21 @@ Extents clip_block(const Extents& extents, const Extents& block, const Extents& 
   Extents size(extents.size());
   for (size_t a = 0; a < size.size(); ++a) size[a] = std::min(block[a], extents[a] - offset[a]);
   return size;
+}
+
+Extents parse_extents(const std::string& option, const std::string& text) {
+  Extents extents;
+  for (size_t at = 0; at < text.size();) {
+    const size_t end = std::min(text.find(',', at), text.size());
+    hsize_t n = 0;
+    const auto parsed = std::from_chars(text.data() + at, text.data() + end, n);
+    if (parsed.ec != std::errc() || parsed.ptr != text.data() + end || n == 0) {
+      fail("{} {} cannot be read; give whole numbers above 0, such as 1,32,32,32", option, text);
+    }
+    extents.push_back(n);
+    at = end + 1;
+  }
+  return extents;
 }
 
 std::string extents_text(const Extents& extents) { return fmt::format("[{}]", fmt::join(extents, ", ")); }

@@ -77,11 +77,16 @@ struct Dataset {
   const Filter* ours() const;  // h5neural's entry in the pipeline, or nullptr
 };
 
-// Opens for reading. Throws ToolError.
-Handle open_file(const std::string& path);
+// Opens for reading. `cache`: bytes of chunks that each dataset keeps, for reading in another shape than that
+// of the chunks; 0: HDF5's own. Throws ToolError.
+Handle open_file(const std::string& path, size_t cache = 0);
+Handle open_file_to_write(const std::string& path);
 // Paths of all datasets, sorted; of one, when target.dataset names it. Throws ToolError.
 std::vector<std::string> list_datasets(hid_t file, const Target& target);
 Dataset open_dataset(hid_t file, const std::string& path);
+
+// Where an open object stands in its file: its identity, whichever path led to it.
+haddr_t address_of(hid_t object);
 
 // A chunk as it stands in the file.
 struct StoredChunk {
@@ -104,6 +109,8 @@ bool next_block(const Extents& extents, const Extents& block, Extents& offset);
 // The part of a block that lies inside the array.
 Extents clip_block(const Extents& extents, const Extents& block, const Extents& offset);
 
+// "1,32,32,32", as given to `option`; empty for "". Throws ToolError.
+Extents parse_extents(const std::string& option, const std::string& text);
 // "[8, 256, 256]"
 std::string extents_text(const Extents& extents);
 

@@ -9,11 +9,11 @@
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
-#include <functional>
 
 #include "cd_values.h"
 #include "h5neural/h5neural.h"
 #include "tool_error.h"
+#include "weights_files.h"
 
 namespace h5neural::tool {
 namespace {
@@ -53,58 +53,18 @@ std::optional<Decimal> decimal_of(double v) {
 unsigned low_word(uint64_t v) { return static_cast<unsigned>(v & UINT32_MAX); }
 unsigned high_word(uint64_t v) { return static_cast<unsigned>(v >> 32); }
 
-// The first 64 bits of a SHA-256 given in hexadecimal, at least 16 digits of it.
-std::optional<uint64_t> hash_of_digits(const std::string& text) {
-  if (text.size() < 16 || text.size() > 64 || text.find_first_not_of("0123456789abcdefABCDEF") != text.npos) {
-    return std::nullopt;
-  }
-  return std::strtoull(text.substr(0, 16).c_str(), nullptr, 16);
-}
-
-// The weights of the search order that `wanted` accepts.
-std::optional<h5n_weights> find_weights(const std::function<bool(const h5n_weights&)>& wanted) {
-  h5n_weights weights{};
-  for (uint32_t i = 0; h5n_weights_get(i, &weights) != 0; ++i) {
-    if (wanted(weights)) return weights;
-  }
-  return std::nullopt;
-}
-
-// The weights of a file. One that lies outside of the search order is put into ours, so that the engine reads
-// and checks it like any other; who writes or reads with it must do the same.
-std::optional<h5n_weights> find_weights_file(const std::string& path) {
-  const auto same = [&path](const h5n_weights& w) {
-    std::error_code none;
-    return fs::equivalent(w.source, path, none);
-  };
-  if (auto found = find_weights(same)) return found;
-  const char* const others = std::getenv("H5NEURAL_WEIGHTS_PATH");
-  const std::string absolute = fs::absolute(path).string();
-  setenv("H5NEURAL_WEIGHTS_PATH", (absolute + (others != nullptr ? std::string(":") + others : "")).c_str(),
-         1);
-  fmt::print(stderr, "writers and readers must find these weights: export H5NEURAL_WEIGHTS_PATH={}{}\n",
-             absolute, others != nullptr ? ":$H5NEURAL_WEIGHTS_PATH" : "");
-  return find_weights(same);
-}
-
-// The weights called `name`, or those of the file `name`.
+// The weights called `name`, or those of the file `name`. Readers must find a file that lies outside of the
+// search order too.
 uint64_t hash_of_weights(const std::string& name) {
-  std::error_code none;
-  std::string known;
-  const auto found =
-      fs::is_regular_file(name, none) ? find_weights_file(name) : find_weights([&](const h5n_weights& w) {
-        known += std::string(" ") + w.name;
-        return name == w.name;
-      });
-  if (!found) {
-    fail(
-        "no weights are called {}; give auto, none, a name (installed are:{}), 16 or more digits of their "
-        "SHA-256, or "
-        "their file",
-        name, known.empty() ? " none" : known);
+  const char* const before = std::getenv("H5NEURAL_WEIGHTS_PATH");
+  const std::string path = before != nullptr ? before : "";
+  const uint64_t hash = weights_called(name).hash;
+  const char* const after = std::getenv("H5NEURAL_WEIGHTS_PATH");
+  if (after != nullptr && after != path) {
+    fmt::print(stderr, "writers and readers must find these weights: export H5NEURAL_WEIGHTS_PATH={}{}\n",
+               fs::absolute(name).string(), path.empty() ? "" : ":$H5NEURAL_WEIGHTS_PATH");
   }
-  if (found->problem[0] != '\0') fail("the weights {} are refused: {}", name, found->problem);
-  return found->hash;
+  return hash;
 }
 
 // The engine has the last word on what it serves. Weights that are not on this machine are no obstacle here.
@@ -135,6 +95,10 @@ void Request::declare(CLI::App& app) {
       ->check(CLI::Range(0, 9))
       ->capture_default_str();
 }
+
+bool Request::leaves_the_model_open() const { return model_ == "auto"; }
+
+void Request::use_model(const std::string& model) { model_ = model; }
 
 void Request::declare_for_training(CLI::App& app) {
   auto* const group = app.add_option_group("bound", "The bound to learn for (one of these, or none)");

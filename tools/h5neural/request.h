@@ -21,6 +21,9 @@ class Request {
   double bound() const;
   uint64_t model() const;  // resolves names and files through the engine's search order
 
+  bool leaves_the_model_open() const;        // auto
+  void use_model(const std::string& model);  // in the place of what was given
+
   // Filter values [0] to [5] as a user types them, without trailing ones that are at their default. The bound
   // as mantissa and decimal places where that is exact, else as the two words of a double. Reads them back
   // with the filter's own reader before it returns them. Throws ToolError for a bound that the filter

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
@@ -68,22 +67,6 @@ double range_for(const Request& request, const TrainingData& data) {
       "the bound is {:.2g} of a chunk's range; training aims at it, though models pay most from {} to {}\n",
       bound, kTightestBound, kLoosestBound);
   return range * bound / std::clamp(bound, kTightestBound, kLoosestBound);
-}
-
-// "1,32,32,32"
-Extents parse_extents(const std::string& text) {
-  Extents extents;
-  for (size_t at = 0; at < text.size();) {
-    const size_t end = std::min(text.find(',', at), text.size());
-    hsize_t n = 0;
-    const auto parsed = std::from_chars(text.data() + at, text.data() + end, n);
-    if (parsed.ec != std::errc() || parsed.ptr != text.data() + end || n == 0) {
-      fail("--chunk {} cannot be read; give whole numbers above 0, such as 1,32,32,32", text);
-    }
-    extents.push_back(n);
-    at = end + 1;
-  }
-  return extents;
 }
 
 std::string about(const Options& o, const TrainingData& data) {
@@ -154,7 +137,8 @@ int run(const Options& given) {
   }
 
   const std::string variable = "x";
-  const TrainingData data = write_training_data(o.targets, parse_extents(o.chunk), variable, samples);
+  const TrainingData data =
+      write_training_data(o.targets, parse_extents("--chunk", o.chunk), variable, samples);
   fmt::print(stderr, "{} samples of {} ({} chunks left out), median range {:.4g}\n", data.count,
              extents_text(data.sample), data.left_out, data.median_range);
   if (data.count < kFewestSamples) {

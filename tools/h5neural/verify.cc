@@ -3,250 +3,25 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
-#include <cstring>
+#include <array>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <vector>
 
-#include "cd_values.h"
 #include "commands.h"
-#include "compare.h"
-#include "payload_summary.h"
-#include "request.h"
+#include "judge.h"
 #include "tool_error.h"
 
 namespace h5neural::tool {
 namespace {
-
-constexpr uint64_t kBlockValues = uint64_t{1} << 22;  // of datasets that are not ours
-constexpr double kL2Slack = 1e-9;  // relative: the writer adds the squares of a chunk in another order
 
 struct Options {
   std::string original, copy;
   std::optional<double> abs;
   bool json = false;
 };
-
-enum class Outcome { kKept, kIdentical, kSkipped, kBroken, kUnreadable };
-
-struct Verdict {
-  std::string path, bound, text;
-  Outcome outcome = Outcome::kKept;
-  Differences differences;
-  uint64_t broken_chunks = 0;
-  double ratio = 0;  // of the compressed one; 0 when neither is
-};
-
-// What the whole dataset promises.
-struct Asked {
-  uint32_t mode = H5N_LOSSLESS;
-  double bound = 0;
-  bool is_l2() const { return mode == H5N_PSNR || mode == H5N_NRMSE; }
-  double nrmse() const { return mode == H5N_PSNR ? std::pow(10, -bound / 20) : bound; }
-};
-
-template <class T>
-std::optional<T> fill_of(const Dataset& d) {
-  if (!d.fill || d.fill->size() != sizeof(T)) return std::nullopt;
-  T fill;
-  std::memcpy(&fill, d.fill->data(), sizeof fill);
-  return fill;
-}
-
-uint64_t product(const Extents& e) {
-  uint64_t n = 1;
-  for (const hsize_t v : e) n *= v;
-  return n;
-}
-
-// The blocks in which two datasets are walked: the chunks of a compressed one, else rows of moderate size.
-Extents blocks_of(const Dataset& d) {
-  if (d.ours() != nullptr) return d.chunk;
-  Extents block = d.extents;
-  for (size_t a = 0; a < block.size() && product(block) > kBlockValues; ++a) {
-    const uint64_t others = std::max<uint64_t>(product(block) / std::max<hsize_t>(block[a], 1), 1);
-    block[a] = std::max<uint64_t>(kBlockValues / others, 1);
-  }
-  return block;
-}
-
-// What one chunk of `copy` promises for the values `original`. `info` is missing for a chunk that is not
-// stored.
-template <class T>
-Promise promise_of(const Asked& asked, const Dataset& copy, const Extents& offset, bool full_chunk,
-                   std::span<const T> original) {
-  Promise p;
-  const auto stored = read_stored_chunk(copy, offset);
-  std::string problem;
-  const auto info = stored ? inspect(*stored, problem) : std::nullopt;
-  const bool kept_exactly = asked.mode == H5N_LOSSLESS || (stored && stored->unfiltered) ||
-                            (info && (info->kind == H5N_KIND_RAW || info->kind == H5N_KIND_LOSSLESS));
-  if (kept_exactly) {
-    p.exact = true;
-  } else if (asked.mode == H5N_ABS) {
-    p.abs = asked.bound;
-  } else if (asked.mode == H5N_RATIO) {
-    p.ratio = asked.bound;
-  } else if (asked.mode == H5N_REL) {
-    // The range is the chunk's, padding included; where there is padding only the payload knows it.
-    if (info) p.abs = info->abs_bound;
-    if (full_chunk || !info) p.abs = std::min(p.abs, asked.bound * range_of(original, fill_of<T>(copy)));
-  }
-  return p;
-}
-
-// The root mean square error of a chunk over the one allowed. In a chunk at the edge the bound holds with the
-// padding: fill values, which count as values unless the user defined them.
-double l2_over_bound(const Asked& asked, Differences d, uint64_t padding, bool fill_is_special) {
-  if (d.sum_of_squares == 0) return 0;
-  if (padding > 0 && !fill_is_special) {
-    d.measured += padding;
-    d.low = std::min(d.low, 0.0);
-    d.high = std::max(d.high, 0.0);
-  }
-  return d.nrmse() / asked.nrmse();
-}
-
-template <class T>
-void compare_floats(const Dataset& original, const Dataset& copy, const std::optional<Asked>& asked,
-                    const std::optional<double>& abs, Verdict& v) {
-  const hid_t type = sizeof(T) == 4 ? H5T_NATIVE_FLOAT : H5T_NATIVE_DOUBLE;
-  const Extents block = blocks_of(copy);
-  const std::optional<T> fill = asked ? fill_of<T>(copy) : std::nullopt;
-  std::vector<T> x, y;
-  for (Extents offset; next_block(copy.extents, block, offset);) {
-    const Extents size = clip_block(copy.extents, block, offset);
-    x.resize(product(size));
-    y.resize(product(size));
-    read_block(original, offset, size, type, x.data());
-    read_block(copy, offset, size, type, y.data());
-    Promise p;
-    const bool full = size == block;
-    if (asked) {
-      p = promise_of<T>(*asked, copy, offset, full, x);
-    } else if (abs) {
-      p.abs = *abs;
-    } else {
-      p.exact = true;
-    }
-    Differences d = compare<T>(x, y, fill, p);
-    if (asked && asked->is_l2()) {
-      d.max_over_bound = l2_over_bound(*asked, d, product(block) - product(size), copy.fill.has_value());
-    }
-    const bool l2_broken = asked && asked->is_l2() && d.max_over_bound > 1 + kL2Slack;
-    if (d.beyond > 0 || d.specials_changed > 0 || l2_broken) ++v.broken_chunks;
-    v.differences.add(d);
-  }
-}
-
-// Values of any other type: byte by byte.
-void compare_bytes(const Dataset& original, const Dataset& copy, Verdict& v) {
-  const Handle type(H5Dget_type(original.id), H5Tclose);
-  const Handle native(H5Tget_native_type(type, H5T_DIR_DEFAULT), H5Tclose);
-  const size_t bytes = native.valid() ? H5Tget_size(native) : 0;
-  if (bytes == 0) fail("{}: its type cannot be read ({})", original.path, hdf5_error());
-  const Extents block = blocks_of(copy);
-  for (Extents offset; next_block(copy.extents, block, offset);) {
-    const Extents size = clip_block(copy.extents, block, offset);
-    std::vector<uint8_t> x(product(size) * bytes), y(x.size());
-    read_block(original, offset, size, native, x.data());
-    read_block(copy, offset, size, native, y.data());
-    v.differences.values += product(size);
-    for (size_t i = 0; i < x.size(); i += bytes) {
-      if (std::memcmp(&x[i], &y[i], bytes) != 0) ++v.differences.changed;
-    }
-  }
-}
-
-void judge(Verdict& v, bool promised) {
-  const Differences& d = v.differences;
-  if (d.changed == 0) {
-    v.outcome = Outcome::kIdentical;
-    v.text = "identical";
-  } else if (d.specials_changed > 0) {
-    v.outcome = Outcome::kBroken;
-    v.text =
-        fmt::format("BROKEN: {} of {} NaN, Inf, -0 and fill values changed", d.specials_changed, d.specials);
-  } else if (v.broken_chunks > 0 && promised) {
-    v.outcome = Outcome::kBroken;
-    v.text = d.beyond > 0
-                 ? fmt::format("BROKEN: {} values beyond the bound, in {} chunks", d.beyond, v.broken_chunks)
-                 : fmt::format("BROKEN: {} chunks miss the bound", v.broken_chunks);
-  } else if (!promised) {
-    v.outcome = Outcome::kBroken;
-    v.text = fmt::format("DIFFERS in {} of {} values, and no bound is known", d.changed, d.values);
-  } else {
-    v.text = "kept";
-  }
-}
-
-Asked asked_of(const Dataset& d) {
-  h5n_params params{};
-  Message why;
-  const Filter& f = *d.ours();
-  if (cdv_read_request(f.words.data(), f.words.size(), &params, &why) != 0) fail("{}: {}", d.path, why.text);
-  return {params.mode, params.bound};
-}
-
-void compare_datasets(const Dataset& first, const Dataset& second, const Options& o, Verdict& v) {
-  if (first.extents != second.extents || first.type_text != second.type_text ||
-      first.element_bytes != second.element_bytes || first.element != second.element) {
-    v.outcome = Outcome::kBroken;
-    v.text = fmt::format("DIFFERS: {} {} became {} {}", first.type_text, extents_text(first.extents),
-                         second.type_text, extents_text(second.extents));
-    return;
-  }
-  if (!first.plain) {
-    v.outcome = Outcome::kSkipped;
-    v.text = "not compared: " + first.type_text;
-    return;
-  }
-  if (first.element == Element::kOther) {
-    compare_bytes(first, second, v);
-    judge(v, false);
-    return;
-  }
-  // The compressed one is the copy, whichever was named first; of two, the second.
-  const bool swapped = second.ours() == nullptr && first.ours() != nullptr;
-  const Dataset& original = swapped ? second : first;
-  const Dataset& copy = swapped ? first : second;
-  std::optional<Asked> asked;
-  if (copy.ours() != nullptr) {
-    asked = asked_of(copy);
-    v.bound = bound_text(asked->mode, asked->bound);
-    const auto raw = static_cast<double>(copy.count() * copy.element_bytes);
-    v.ratio = copy.stored_bytes > 0 ? raw / static_cast<double>(copy.stored_bytes) : 0;
-  } else if (o.abs) {
-    v.bound = bound_text(H5N_ABS, *o.abs);
-  }
-  if (original.element == Element::kFloat32) {
-    compare_floats<float>(original, copy, asked, o.abs, v);
-  } else {
-    compare_floats<double>(original, copy, asked, o.abs, v);
-  }
-  judge(v, asked || o.abs);
-}
-
-Verdict verify(hid_t first, const std::string& first_path, hid_t second, const std::string& second_path,
-               const Options& o) {
-  Verdict v;
-  v.path = first_path;
-  if (H5Lexists(second, second_path.c_str(), H5P_DEFAULT) <= 0) {
-    v.outcome = Outcome::kBroken;
-    v.text = "MISSING in the second file";
-    return v;
-  }
-  try {
-    compare_datasets(open_dataset(first, first_path), open_dataset(second, second_path), o, v);
-  } catch (const ToolError& e) {
-    v.outcome = Outcome::kUnreadable;
-    v.text = std::string("UNREADABLE: ") + e.what();
-  }
-  return v;
-}
 
 void print(const Verdict& v) {
   const Differences& d = v.differences;
@@ -298,7 +73,7 @@ int run(const Options& o) {
   const std::vector<std::string> paths = list_datasets(first, listed);
   if (paths.empty()) fail("{} holds no dataset", a.file);
   for (const std::string& path : paths) {
-    const Verdict v = verify(first, path, second, pair && !b.dataset.empty() ? b.dataset : path, o);
+    const Verdict v = judge_pair(first, path, second, pair && !b.dataset.empty() ? b.dataset : path, o.abs);
     if (v.outcome == Outcome::kBroken) status = std::max<int>(status, kFailed);
     if (v.outcome == Outcome::kUnreadable) status = kUnable;
     if (o.json) {

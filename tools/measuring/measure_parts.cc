@@ -33,6 +33,7 @@ constexpr Part kParts[] = {
     {"reference", &EncoderParts::reference},
     {"repeats", &EncoderParts::repeats},
     {"masks", &EncoderParts::masks},
+    {"transform", &EncoderParts::transform},
     {"narrowing", &EncoderParts::narrowing},
     {"models", &EncoderParts::models},
 };

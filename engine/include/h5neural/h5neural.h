@@ -21,7 +21,7 @@ extern "C" {
 
 /* Version of this API. The shim refuses an engine whose major number differs from its own. */
 #define H5N_API_MAJOR 1
-#define H5N_API_MINOR 0
+#define H5N_API_MINOR 1
 
 #define H5N_MAX_RANK 8
 
@@ -122,6 +122,29 @@ H5N_API int32_t h5n_inspect(const void* payload, size_t payload_bytes, h5n_info*
 H5N_API int32_t h5n_decode(const void* payload, size_t payload_bytes, void* chunk, size_t nbytes,
                            h5n_error* error);
 
+/* For a look, fast: fills the chunk with what is at hand without the corrections. *shown says what that is:
+ * H5N_SHOWN_BASE, the base field of the payload's model; H5N_SHOWN_COARSE, for chunks without a model, the
+ * coarse levels of the corrections, a sixteenth of the points or fewer, and interpolation between;
+ * H5N_SHOWN_ALL, the values as h5n_decode gives them (other kinds of payload). No bound holds but for the
+ * last; NaN, Inf and fill values stand where they belong in all. Since API 1.1. */
+enum { H5N_SHOWN_ALL = 0, H5N_SHOWN_BASE = 1, H5N_SHOWN_COARSE = 2 };
+H5N_API int32_t h5n_preview(const void* payload, size_t payload_bytes, void* chunk, size_t nbytes,
+                            uint32_t* shown, h5n_error* error);
+
+/* A payload's latents as arrays, nothing decoded. With null arrays only `info` is filled; its sizes say what
+ * to allocate: numbers [vectors, numbers] (as the model's first program takes them), scale and offset
+ * [vectors]: base = offset + scale * (what the model's last program gives), in the unit of the data. A
+ * payload without a model has no vectors. Since API 1.1. */
+typedef struct h5n_latents {
+  uint64_t model;              /* 0: no model, else the first 64 bits of its SHA-256 */
+  uint32_t grid_rank;          /* 0: one vector for the chunk */
+  uint64_t grid[H5N_MAX_RANK]; /* how the vectors lie in the chunk (without its axes of one point) */
+  uint64_t vectors, numbers;
+  uint64_t latents; /* the first of the numbers; the others correct what the model makes of these */
+} h5n_latents;
+H5N_API int32_t h5n_latents_get(const void* payload, size_t payload_bytes, h5n_latents* info,
+                                int32_t* numbers, double* scale, double* offset, h5n_error* error);
+
 /* What the integer arithmetic of a reader can run on: "scalar" serves everything, "simd-..." the programs of
  * models, "neon", "avx2" and "avx512" the inner loops of the corrections, all with the same bits. The fastest
  * that passes its known answer is used; the environment variable H5NEURAL_BACKEND (scalar, neon, avx2,
@@ -133,15 +156,32 @@ typedef struct h5n_backend {
 } h5n_backend;
 H5N_API int32_t h5n_backend_get(uint32_t index, h5n_backend* backend);
 
-/* Weights that the search order finds now. Index from 0; returns 0 past the last. */
+/* Weights that the search order finds now, those inside of this process's open files last. Index from 0;
+ * returns 0 past the last. */
 typedef struct h5n_weights {
   uint64_t hash;   /* first 64 bits of the SHA-256 */
   char sha256[65]; /* all of it, in hexadecimal */
   char name[64], family[32];
-  char source[512];  /* "compiled in", or the path of the file */
+  char source[512];  /* "compiled in", the path of the file, or "FILE (inside)" */
   char problem[256]; /* empty, or why it is refused */
 } h5n_weights;
 H5N_API int32_t h5n_weights_get(uint32_t index, h5n_weights* weights);
+
+/* SHA-256 of `nbytes` bytes, in hexadecimal: the name of a weights file. Since API 1.1. */
+H5N_API void h5n_sha256(const void* bytes, size_t nbytes, char digits[65]);
+
+/* Weights that travel inside an HDF5 file (its `/.h5neural` group, in contiguous datasets): makes the record
+ * of where they are, to be written at half of the file's user block, whose size is a power of two, 1024 or
+ * more. Readers then find them through the process's open files (Linux). `sha256`: 64 hexadecimal digits.
+ * `record` takes H5N_CARRIED_RECORD_BYTES or less; *record_bytes is what was used. Since API 1.1. */
+#define H5N_MOST_CARRIED 64
+#define H5N_CARRIED_RECORD_BYTES 4096
+typedef struct h5n_carried {
+  char sha256[65];
+  uint64_t offset, length; /* in bytes from the start of the file */
+} h5n_carried;
+H5N_API int32_t h5n_carried_record(const h5n_carried* weights, uint32_t count, void* record,
+                                   size_t* record_bytes, h5n_error* error);
 
 #ifdef __cplusplus
 }

@@ -6,11 +6,12 @@ import string
 
 import h5py
 
-from . import _words
+from . import _weights, _words
 
 
 def _model_number(model):
-    """First 64 bits of the SHA-256 of the weights: from a word, from hexadecimal digits, or from the file itself."""
+    """First 64 bits of the SHA-256 of the weights: from a word, from hexadecimal digits, from the file itself, or from the
+    name of weights that the engine finds."""
     if model is None or model == "auto":
         return _words.MODEL_AUTO
     if model == "none":
@@ -23,8 +24,12 @@ def _model_number(model):
     if os.path.isfile(text):
         with open(text, "rb") as f:
             return int(hashlib.sha256(f.read()).hexdigest()[:16], 16)
+    known = _weights.hashes_by_name() if text else {}
+    if text in known:
+        return known[text]
     raise ValueError(f"h5neural: model {model!r} is neither None, 'none', 16 or more hexadecimal digits of the weights' "
-                     "SHA-256, nor the path of a weights file; `h5neural doctor` lists the weights and their digits")
+                     f"SHA-256, the path of a weights file, nor the name of weights that are found here ("
+                     f"{', '.join(known) or 'none are'}); `h5neural weights list` says more")
 
 
 def _check_bound(mode, bound):
@@ -50,7 +55,8 @@ class Neural(h5py.filters.FilterRefBase):
       lossless  True: every bit comes back (also when no bound is given)
     and
       effort    0 (fast) to 9 (small)
-      model     None: the writer chooses; 'none'; digits of the weights' SHA-256; or the path of a weights file
+      model     None: the writer chooses; 'none'; the name of weights that are found here; digits of
+                their SHA-256; or the path of their file
     """
 
     filter_id = _words.FILTER_ID

@@ -3,6 +3,7 @@ import hashlib
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -63,6 +64,15 @@ def test_model_from_a_file(tmp_path):
     digits = hashlib.sha256(b"weights").hexdigest()[:16]
     assert Neural(abs=1, model=path).get_config()["model"] == digits
     assert Neural(abs=1, model=path).filter_options == Neural(abs=1, model=digits).filter_options
+
+
+def test_model_by_name(tmp_path, monkeypatch):
+    weights = Path(__file__).resolve().parents[3] / "weights" / "swae-chunk32-chi.safetensors"
+    digits = hashlib.sha256(weights.read_bytes()).hexdigest()[:16]
+    monkeypatch.setenv("H5NEURAL_WEIGHTS_PATH", str(weights))
+    assert Neural(abs=1, model="swae-chunk32-chi").filter_options == Neural(abs=1, model=digits).filter_options
+    with pytest.raises(ValueError, match="swae-chunk32-chi.*weights list"):
+        Neural(abs=1, model="no-such-weights")
 
 
 def test_config_and_repr():

@@ -1,0 +1,25 @@
+// recode.h: one dataset written anew with h5neural's filter in the place of whatever it had. Knows HDF5 and
+// the filter's id; the words come from request.h.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "hdf5_file.h"
+#include "object_copy.h"
+
+namespace h5neural::tool {
+
+// Why a dataset cannot have the filter; empty when it can.
+std::string why_not_served(const Dataset& dataset);
+
+// The chunks to write: `asked` (clipped) when it has the dataset's rank, else the dataset's own, else such
+// that a chunk fits the cache that HDF5 gives a dataset unless told otherwise (1 MiB).
+Extents choose_chunk(const Dataset& dataset, const Extents& asked);
+
+// Creates a dataset at `link` with the type, extents, fill value and object properties of `from`, and writes
+// its values, each chunk once: a chunk that is written in parts is encoded as often, and its errors grow.
+// Chunks that `from` does not store are not stored. Throws ToolError.
+void recode(const Dataset& from, hid_t type, const NewLink& link, const Extents& chunk,
+            const std::vector<unsigned>& words);
+
+}  // namespace h5neural::tool
