@@ -1,9 +1,10 @@
 // measure_parts.cc: sizes of one chunk with parts of the writer left out; tools/measure-parts runs it. Reads
 // the values from a file of plain little-endian floats, so that it needs no HDF5.
 //
-//   measure_parts FILE f32|f64 EXTENTS MODE BOUND EFFORT    for example  field.bin f32 38x76x38 1 0.001 5
+//   measure_parts FILE f32|f64 EXTENTS MODE BOUND EFFORT [PART ...]    e.g.  field.bin f32 38x76x38 1 0.001 5
 //
-// Prints a line for each part: its name and the bytes of the payload without it; "all" first.
+// Prints a line for each part, or those named: its name and the bytes of the payload without it; "all" first.
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
@@ -53,7 +54,7 @@ h5n_params read_params(char** argument) {
   return p;
 }
 
-int measure(char** argument) {
+int measure(char** argument, const std::vector<std::string>& wanted) {
   std::ifstream in(argument[1], std::ios::binary);
   if (!in) {
     std::fprintf(stderr, "measure_parts: cannot read %s\n", argument[1]);
@@ -69,6 +70,7 @@ int measure(char** argument) {
   };
   report("all", {});
   for (const Part& p : kParts) {
+    if (!wanted.empty() && std::find(wanted.begin(), wanted.end(), p.name) == wanted.end()) continue;
     EncoderParts parts;
     parts.*p.part = false;
     report(p.name, parts);
@@ -79,12 +81,12 @@ int measure(char** argument) {
 }  // namespace
 
 int main(int count, char** argument) {
-  if (count != 7) {
-    std::fputs("usage: measure_parts FILE f32|f64 EXTENTS MODE BOUND EFFORT\n", stderr);
+  if (count < 7) {
+    std::fputs("usage: measure_parts FILE f32|f64 EXTENTS MODE BOUND EFFORT [PART ...]\n", stderr);
     return 2;
   }
   try {
-    return measure(argument);
+    return measure(argument, {argument + 7, argument + count});
   } catch (const std::exception& e) {
     std::fprintf(stderr, "measure_parts: %s\n", e.what());
     return 1;
