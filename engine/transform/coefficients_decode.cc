@@ -44,7 +44,7 @@ class CoefficientDecoder {
     }
   }
 
-  void root(std::vector<int32_t>& values) {
+  void root(std::span<int32_t> values) {
     int64_t last = 0;
     for (int32_t& v : values) {
       last += models_.root.decode(side_);
@@ -53,8 +53,7 @@ class CoefficientDecoder {
     }
   }
 
-  void band(std::vector<int32_t>& q, const CoefficientWeights& weights, const Family& family,
-            Magnitudes& own) {
+  void band(std::span<int32_t> q, const CoefficientWeights& weights, const Family& family, Magnitudes& own) {
     const Index4& n = own.count();
     const uint32_t w0 = weight_of(weights[0]), w1 = weight_of(weights[1]);
     int32_t* at = q.data();

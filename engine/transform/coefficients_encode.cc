@@ -104,7 +104,7 @@ class CoefficientEncoder {
     round_root();
   }
 
-  void fill(const std::vector<int32_t>& q, Magnitudes& own) const {
+  void fill(std::span<const int32_t> q, Magnitudes& own) const {
     const Index4& n = own.count();
     const int32_t* at = q.data();
     for_rows(n, [&](const Index4& i) {
