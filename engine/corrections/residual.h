@@ -60,10 +60,12 @@ class ResidualDecoder {
     const uint8_t symbol = rans_.next(slots);
     return symbol == kEscape || t.low_bits > 0 ? complete(symbol, t) : value_of(symbol);
   }
+  // The same in two steps: a symbol, and where it is an escape or the table has low bits, what it stands for.
+  uint8_t next_symbol(const uint32_t* slots) { return rans_.next(slots); }
+  int32_t complete(uint8_t symbol, const ResidualTable& t);
   void finish() const { rans_.finish(); }
 
  private:
-  int32_t complete(uint8_t symbol, const ResidualTable& t);
   RansDecoder rans_;
   std::vector<uint8_t> symbols_;
 };

@@ -21,6 +21,12 @@ class CoefficientDecoder {
   }
 
  private:
+  static std::array<uint32_t, kContexts> everywhere(uint32_t v) {
+    std::array<uint32_t, kContexts> a;
+    a.fill(v);
+    return a;
+  }
+
   void read_weights() {
     size_t levels = 0;
     for (const WaveletPart& p : c_.parts) levels = std::max(levels, p.masks.size() + 1);
@@ -40,8 +46,10 @@ class CoefficientDecoder {
     if (top_ > kContexts) fail_corrupt("it has too many contexts");
     for (int x = 0; x < top_; ++x) {
       tables_[x] = residual_table(models_.tables.table(side_, coefficient_scale(x)));
-      slots_[x] = slots(*tables_[x].table);
+      first_[x] = static_cast<uint32_t>(slots(*tables_[x].table) - slots_);
+      if (tables_[x].low_bits > 0) first_[x] |= kSpecial;
     }
+    for (uint32_t e = 1; e < kQuick; ++e) quick_[e] = first_[context_of(e)];
   }
 
   void root(std::span<int32_t> values) {
@@ -53,28 +61,76 @@ class CoefficientDecoder {
     }
   }
 
-  void band(std::span<int32_t> q, const CoefficientWeights& weights, const Family& family, Magnitudes& own) {
+  void band(std::span<int32_t> q, const CoefficientWeights& indices, const Family& family, Magnitudes& own) {
     const Index4& n = own.count();
-    const uint32_t w0 = weight_of(weights[0]), w1 = weight_of(weights[1]);
+    const RowFeatures::Weights weights = weights_of(indices);
+    RowFeatures features(family);
+    zeros_.resize(std::max(zeros_.size(), static_cast<size_t>(n[3])));
     int32_t* at = q.data();
     for_rows(n, [&](const Index4& i) {
-      row_features(family, i, features_);
-      expect(features_, weights, expected_);
-      uint16_t* const row = own.row(i);
-      for (int k = 0; k < n[3]; ++k) {
-        const uint8_t x = context_of(expected_[k] + w0 * row[k - 1] + w1 * row[k - 2]);
-        const int32_t v = x == kQuiet ? quiet() : value(x);
-        at[k] = v;
-        row[k] = magnitude_of(v);
+      const bool known = features.look(i);
+      if (!known && run_ >= n[3]) {
+        run_ -= n[3];  // `q` and the magnitudes are zero already
+      } else {
+        const uint32_t* const expected = known ? features.weigh(weights) : zeros_.data();
+        own.finish(i, row(n[3], expected, weights[0], weights[1], at, own.begin(i)));
       }
       at += n[3];
     });
   }
 
+  // One row; returns whether anything in it is not zero.
+  bool row(int width, const uint32_t* expected, uint32_t w0, uint32_t w1, int32_t* q, uint16_t* magnitudes) {
+    uint32_t here = 0, next = 0;  // what the last points add to the expectation of this one and of the next
+    uint16_t any = 0;
+    for (int k = 0; k < width; ++k) {
+      const uint32_t e = expected[k] + here;
+      uint16_t m = 0;
+      if (e == 0) {
+        if (run_ > 0 && next == 0) {
+          // All the zeros that follow at once.
+          const int end = static_cast<int>(std::min<int64_t>(width, int64_t{k} + run_));
+          int to = k + 1;
+          while (to < end && expected[to] == 0) ++to;
+          std::fill(magnitudes + k, magnitudes + to, 0);
+          run_ -= to - k;
+          here = 0;
+          k = to - 1;
+          continue;
+        }
+        q[k] = quiet();
+        m = magnitude_of(q[k]);
+      } else {
+        const uint32_t first = e < kQuick ? quick_[e] : first_of(context_of(e));
+        if (first < kSpecial) [[likely]] {
+          const uint8_t symbol = residuals_.next_symbol(slots_ + first);
+          if (symbol != kEscape) [[likely]] {
+            q[k] = value_of(symbol);
+            m = static_cast<uint16_t>((symbol + 1) >> 1);
+          } else {
+            q[k] = residuals_.complete(symbol, tables_[context_of(e)]);
+            m = magnitude_of(q[k]);
+          }
+        } else {
+          q[k] = value(context_of(e));
+          m = magnitude_of(q[k]);
+        }
+      }
+      magnitudes[k] = m;
+      any |= m;
+      here = w0 * m + next;
+      next = w1 * m;
+    }
+    return any != 0;
+  }
+
+  // A context whose table needs more than its symbols, or is missing.
   int32_t value(uint8_t context) {
     if (context >= top_) fail_corrupt("a coefficient has no table");
-    return residuals_.next(tables_[context], slots_[context]);
+    return residuals_.next(tables_[context], slots_ + (first_[context] & ~kSpecial));
   }
+
+  uint32_t first_of(uint8_t context) const { return first_[context]; }
 
   // Coefficients with nothing around them: runs of zeros, each but the last with the value that ends it.
   int32_t quiet() {
@@ -100,9 +156,12 @@ class CoefficientDecoder {
   std::vector<CoefficientWeights> weights_;
   int top_ = 0;
   ContextTables tables_{};
-  std::array<const uint32_t*, kContexts> slots_{};
-  RowFeatures features_;
-  std::vector<uint32_t> expected_;
+  // First slot of the table of each context; and of each small expectation.
+  static constexpr uint32_t kSpecial = 1u << 31, kQuick = 2048;
+  const uint32_t* const slots_ = all_slots();
+  std::array<uint32_t, kContexts> first_ = everywhere(kSpecial);
+  std::array<uint32_t, kQuick> quick_{};
+  std::vector<uint32_t> zeros_;
   int32_t run_ = 0;
   bool in_run_ = false;
 };

@@ -104,12 +104,14 @@ class CoefficientEncoder {
     round_root();
   }
 
-  void fill(std::span<const int32_t> q, Magnitudes& own) const {
+  static void fill(std::span<const int32_t> q, Magnitudes& own) {
     const Index4& n = own.count();
     const int32_t* at = q.data();
     for_rows(n, [&](const Index4& i) {
-      uint16_t* const row = own.row(i);
-      for (int k = 0; k < n[3]; ++k) row[k] = magnitude_of(at[k]);
+      uint16_t* const row = own.begin(i);
+      uint16_t any = 0;
+      for (int k = 0; k < n[3]; ++k) any |= row[k] = magnitude_of(at[k]);
+      own.finish(i, any != 0);
       at += n[3];
     });
   }
@@ -120,9 +122,10 @@ class CoefficientEncoder {
     for (const WaveletPart& p : c_.parts) levels = std::max(levels, p.masks.size() + 1);
     std::vector<WeightFit> fits(levels);
     memory_.weights.resize(levels);
-    RowFeatures f;
+    std::array<std::vector<uint32_t>, kCoefficientFeatures> sum;
     for_bands(c_.parts, [&](size_t p, size_t l, uint8_t axes, const Family& family, Magnitudes& own) {
       fill(c_.of[p][l][axes], own);
+      RowFeatures f(family);
       const Index4& n = own.count();
       const int64_t every = std::max<int64_t>(1, points(n) / 4000);
       int64_t left = 0;
@@ -131,21 +134,27 @@ class CoefficientEncoder {
           left -= n[3];
           return;
         }
-        row_features(family, i, f);
-        const uint16_t* const row = own.row(i);
-        int64_t k = left;
-        for (; k < n[3]; k += every) {
+        const bool known = f.look(i);
+        const uint16_t* const row = own.row(i[0], i[1], i[2]);
+        const int64_t from = left;
+        left += (n[3] - 1 - left) / every * every + every - n[3];
+        if (!known && row == nullptr) return;
+        for (int j = 0; j < kCoefficientFeatures; ++j) {
+          RowFeatures::Weights only{};
+          only[j] = 1;
+          const uint32_t* const w = f.weigh(only);
+          sum[j].assign(w, w + n[3]);
+        }
+        for (int64_t k = from; k < n[3]; k += every) {
           std::array<float, kCoefficientFeatures> x{};
           float any = 0;
           for (int j = 0; j < kCoefficientFeatures; ++j) {
-            x[j] = static_cast<float>(f.sum[j][k]);
-            if (j == 0) x[j] += row[k - 1];
-            if (j == 1) x[j] += row[k - 2];
+            x[j] = static_cast<float>(sum[j][k]);
+            if (j < 2 && row != nullptr) x[j] += row[k - 1 - j];
             any += x[j];
           }
-          if (any > 0) fits[l].add(x, row[k]);
+          if (any > 0) fits[l].add(x, row == nullptr ? 0 : row[k]);
         }
-        left = k - n[3];
       });
     });
     CoefficientWeights last = kFirstWeights;
@@ -160,24 +169,25 @@ class CoefficientEncoder {
     contexts_.clear();
     values_.clear();
     quiet_.clear();
-    RowFeatures f;
-    std::vector<uint32_t> expected;
+    std::vector<uint32_t> zeros;
     for_bands(c_.parts, [&](size_t p, size_t l, uint8_t axes, const Family& family, Magnitudes& own) {
       int32_t* q = c_.of[p][l][axes].data();
       const float* real = real_.of[p][l][axes].data();
-      const CoefficientWeights& weights = memory_.weights[l];
+      const RowFeatures::Weights weights = weights_of(memory_.weights[l]);
       const Index4& n = own.count();
-      const uint32_t w0 = weight_of(weights[0]), w1 = weight_of(weights[1]);
+      RowFeatures f(family);
+      zeros.resize(std::max(zeros.size(), static_cast<size_t>(n[3])));
       for_rows(n, [&](const Index4& i) {
-        row_features(family, i, f);
-        expect(f, weights, expected);
-        uint16_t* const row = own.row(i);
+        const uint32_t* const expected = f.look(i) ? f.weigh(weights) : zeros.data();
+        uint16_t* const row = own.begin(i);
+        uint16_t any = 0;
         for (int k = 0; k < n[3]; ++k, ++q, ++real) {
-          const uint8_t x = context_of(expected[k] + w0 * row[k - 1] + w1 * row[k - 2]);
+          const uint8_t x = context_of(expected[k] + weights[0] * row[k - 1] + weights[1] * row[k - 2]);
           *q = decide(*q, *real, x);
-          row[k] = magnitude_of(*q);
+          any |= row[k] = magnitude_of(*q);
           note(*q, x);
         }
+        own.finish(i, any != 0);
       });
     });
   }
