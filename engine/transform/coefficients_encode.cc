@@ -1,6 +1,7 @@
 // coefficients_encode.cc: the writer of coefficients.h: rounds, fits weights and tables to what came out,
 // rounds again by rate and distortion, and codes.
 #include <cmath>
+#include <utility>
 
 #include "corrections/fit.h"
 #include "transform/contexts.h"
@@ -41,8 +42,9 @@ class WeightFit {
       for (int i = 0; i < kCoefficientFeatures; ++i) m += w[i] * x_[s][i];
       const double share = 1 / (m * m);
       for (int i = 0; i < kCoefficientFeatures; ++i) {
-        b[i] += share * x_[s][i] * y_[s];
-        for (int j = 0; j < kCoefficientFeatures; ++j) a[i][j] += share * x_[s][i] * x_[s][j];
+        const double weighed = share * x_[s][i];
+        b[i] += weighed * y_[s];
+        for (int j = 0; j < kCoefficientFeatures; ++j) a[i][j] += weighed * x_[s][j];
       }
     }
     for (int sweep = 0; sweep < 50; ++sweep) {  // coordinate descent
@@ -62,18 +64,28 @@ class CoefficientEncoder {
  public:
   CoefficientEncoder(BitEncoder& side, ResidualEncoder& residuals, const Bands<float>& real, double lambda,
                      CoefficientMemory& memory, Coefficients& c)
-      : side_(side), residuals_(residuals), real_(real), lambda_(lambda), memory_(memory), c_(c) {}
+      : side_(side), residuals_(residuals), real_(real), lambda_(lambda), memory_(memory), c_(c) {
+    for (uint32_t e = 0; e < kQuick; ++e) quick_[e] = context_of(e);
+  }
 
   void run() {
     if (memory_.weights.empty()) {
       round_all();
       fit_weights();
-      collect([](int32_t q, float, uint8_t) { return q; });
+      collect([](int32_t q, float, uint8_t) { return q; },
+              [](const int32_t* q, const float*, int count) {
+                return std::all_of(q, q + count, [](int32_t v) { return v == 0; });
+              });
       choose_tables();
     } else {
       round_root();
     }
-    collect([this](int32_t, float real, uint8_t x) { return cheapest(real, x); });
+    collect([this](int32_t, float real, uint8_t x) { return cheapest(real, x); },
+            [](const int32_t*, const float* real, int count) {
+              float most = 0;
+              for (int k = 0; k < count; ++k) most = std::max(most, std::abs(real[k]));
+              return most + 0.5f < 1;
+            });
     choose_tables();
     write();
   }
@@ -162,67 +174,98 @@ class CoefficientEncoder {
   }
 
   // Sets every coefficient, in coding order, to decide(what it is, what it should be, context), and notes
-  // what is to be coded.
-  template <class Decide>
-  void collect(Decide&& decide) {
-    for (auto& m : members_) m.clear();
-    contexts_.clear();
-    values_.clear();
+  // what is to be coded. quiet(q, real, count): whether a whole row with nothing around it becomes zero.
+  template <class Decide, class Quiet>
+  void collect(Decide&& decide, Quiet&& quiet) {
+    size_t all = 0;
+    for (const WaveletPart& p : c_.parts) all += static_cast<size_t>(points(p.n));
+    contexts_.resize(all);
+    values_.resize(all);
+    size_t next = 0;
     quiet_.clear();
-    std::vector<uint32_t> zeros;
+    run_ = zeros_ = 0;
+    std::vector<uint32_t> nothing;
     for_bands(c_.parts, [&](size_t p, size_t l, uint8_t axes, const Family& family, Magnitudes& own) {
       int32_t* q = c_.of[p][l][axes].data();
       const float* real = real_.of[p][l][axes].data();
       const RowFeatures::Weights weights = weights_of(memory_.weights[l]);
       const Index4& n = own.count();
       RowFeatures f(family);
-      zeros.resize(std::max(zeros.size(), static_cast<size_t>(n[3])));
+      nothing.resize(std::max(nothing.size(), static_cast<size_t>(n[3])));
       for_rows(n, [&](const Index4& i) {
-        const uint32_t* const expected = f.look(i) ? f.weigh(weights) : zeros.data();
-        uint16_t* const row = own.begin(i);
-        uint16_t any = 0;
-        for (int k = 0; k < n[3]; ++k, ++q, ++real) {
-          const uint8_t x = context_of(expected[k] + weights[0] * row[k - 1] + weights[1] * row[k - 2]);
-          *q = decide(*q, *real, x);
-          any |= row[k] = magnitude_of(*q);
-          note(*q, x);
+        const bool known = f.look(i);
+        if (!known && quiet(q, real, n[3])) {
+          std::fill_n(q, n[3], 0);
+          run_ += n[3];
+        } else {
+          const uint32_t* const expected = known ? f.weigh(weights) : nothing.data();
+          uint16_t* const row = own.begin(i);
+          uint32_t any = 0, here = 0, later = 0;
+          for (int k = 0; k < n[3]; ++k) {
+            const uint32_t e = expected[k] + here;
+            const uint8_t x = e < kQuick ? quick_[e] : context_of(e);
+            const int32_t v = decide(q[k], real[k], x);
+            const uint32_t m = magnitude_of(v);
+            q[k] = v;
+            row[k] = static_cast<uint16_t>(m);
+            any |= m;
+            here = weights[0] * m + later;
+            later = weights[1] * m;
+            if (x == kQuiet) {
+              note_quiet(v);
+            } else {
+              contexts_[next] = x;
+              values_[next++] = v;
+            }
+          }
+          own.finish(i, any != 0);
         }
-        own.finish(i, any != 0);
+        q += n[3];
+        real += n[3];
       });
     });
+    contexts_.resize(next);
+    values_.resize(next);
   }
 
-  void note(int32_t q, uint8_t context) {
-    if (context == kQuiet) {
-      quiet_.push_back(q);
+  void note_quiet(int32_t v) {
+    if (v == 0) {
+      ++run_;
       return;
     }
-    contexts_.push_back(context);
-    values_.push_back(q);
-    members_[context].push_back(q);
+    quiet_.emplace_back(run_, v);
+    zeros_ += run_;
+    run_ = 0;
   }
 
+  // The values by context.
   void choose_tables() {
+    std::array<size_t, kContexts + 1> end{};
+    for (const uint8_t x : contexts_) ++end[x + 1u];
+    for (int x = 0; x < kContexts; ++x) end[x + 1] += end[x];
+    std::array<size_t, kContexts + 1> next = end;
+    Array<int32_t> members(values_.size());
+    for (size_t k = 0; k < values_.size(); ++k) members[next[contexts_[k]]++] = values_[k];
     top_ = kContexts;
-    while (top_ > 0 && members_[top_ - 1].empty()) --top_;
+    while (top_ > 0 && end[top_ - 1] == end[top_]) --top_;
     SideModels models;
     BitEncoder nowhere;
     for (int x = 0; x < top_; ++x) {
+      const std::span<const int32_t> own(members.data() + end[x], end[x + 1] - end[x]);
       choice_[x] = models.implied(coefficient_scale(x));
-      if (members_[x].size() > 0) choice_[x] = fit_table(members_[x], choice_[x]);
+      if (!own.empty()) choice_[x] = fit_table(own, choice_[x]);
       models.table(nowhere, coefficient_scale(x), choice_[x]);
       memory_.tables[x] = residual_table(choice_[x]);
     }
-    size_t rare = 1;
-    for (const int32_t q : quiet_) rare += q != 0;
-    memory_.rare = std::log2(double(quiet_.size() + 2) / double(rare)) + 2.5;
+    const double quiet = double(zeros_ + run_) + double(quiet_.size());
+    memory_.rare = std::log2((quiet + 2) / double(1 + quiet_.size())) + 2.5;
   }
 
   // Of the two nearest values and 0 the one that is cheapest, bits and what it leaves counted.
   int32_t cheapest(float real, uint8_t context) const {
     const float size = std::abs(real);
+    if (size + 0.5f < 1) return 0;
     const int32_t nearest = rounded(size, 0);
-    if (nearest == 0) return 0;
     const auto cost = [&](int32_t v) {
       const double left = double(size) - v;
       return left * left + lambda_ * bits(v, context);
@@ -270,17 +313,11 @@ class CoefficientEncoder {
       models_.root.encode(side_, v - last);
       last = v;
     }
-    int32_t run = 0;
-    for (const int32_t q : quiet_) {
-      if (q == 0) {
-        ++run;
-        continue;
-      }
-      models_.run.encode(side_, run);
+    for (const auto& [run, q] : quiet_) {
+      models_.run.encode(side_, static_cast<int32_t>(run));
       models_.first.encode(side_, q > 0 ? q - 1 : q);
-      run = 0;
     }
-    if (run > 0) models_.run.encode(side_, run);
+    if (run_ > 0) models_.run.encode(side_, static_cast<int32_t>(run_));
     residuals_.batch(values_, contexts_, memory_.tables);
   }
 
@@ -291,9 +328,14 @@ class CoefficientEncoder {
   CoefficientMemory& memory_;
   Coefficients& c_;
   CoefficientModels models_;
-  std::vector<uint8_t> contexts_;
-  std::vector<int32_t> values_, quiet_;
-  std::array<std::vector<int32_t>, kContexts> members_;
+  Array<uint8_t> contexts_;  // of values_
+  Array<int32_t> values_;
+  // Of coefficients with nothing around them: the zeros before each other value, and that; zeros since.
+  std::vector<std::pair<int64_t, int32_t>> quiet_;
+  int64_t run_ = 0, zeros_ = 0;
+  // Contexts of small expectations.
+  static constexpr uint32_t kQuick = 2048;
+  std::array<uint8_t, kQuick> quick_;
   int top_ = 0;
   std::array<TableChoice, kContexts> choice_{};
 };
