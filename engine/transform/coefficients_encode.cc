@@ -35,17 +35,50 @@ class WeightFit {
   }
 
  private:
-  void improve(std::array<double, kCoefficientFeatures>& w) const {
-    double a[kCoefficientFeatures][kCoefficientFeatures] = {}, b[kCoefficientFeatures] = {};
-    for (size_t s = 0; s < y_.size(); ++s) {
-      double m = 0.02;
-      for (int i = 0; i < kCoefficientFeatures; ++i) m += w[i] * x_[s][i];
-      const double share = 1 / (m * m);
-      for (int i = 0; i < kCoefficientFeatures; ++i) {
-        const double weighed = share * x_[s][i];
-        b[i] += weighed * y_[s];
-        for (int j = 0; j < kCoefficientFeatures; ++j) a[i][j] += weighed * x_[s][j];
+  static constexpr int kN = kCoefficientFeatures, kBlock = 64;
+  using Rows = double[kBlock][kN];
+
+  // Rows I and I + 1 of the lower triangle over a block, in registers.
+  template <int I>
+  static void add_rows(const Rows& weighed, const Rows& x, size_t count, double (*a)[kN]) {
+    double first[I + 2], second[I + 2];
+    std::copy_n(a[I], I + 2, first);
+    std::copy_n(a[I + 1], I + 2, second);
+    for (size_t s = 0; s < count; ++s) {
+      const double p = weighed[s][I], q = weighed[s][I + 1];
+      for (int j = 0; j < I + 2; ++j) {
+        first[j] += p * x[s][j];
+        second[j] += q * x[s][j];
       }
+    }
+    std::copy_n(first, I + 2, a[I]);
+    std::copy_n(second, I + 2, a[I + 1]);
+  }
+
+  void improve(std::array<double, kCoefficientFeatures>& w) const {
+    double a[kN][kN] = {}, b[kN] = {};
+    Rows x, weighed;
+    for (size_t from = 0; from < y_.size(); from += kBlock) {
+      const size_t count = std::min<size_t>(kBlock, y_.size() - from);
+      for (size_t s = 0; s < count; ++s) {
+        double m = 0.02;
+        for (int i = 0; i < kN; ++i) {
+          x[s][i] = x_[from + s][i];
+          m += w[i] * x[s][i];
+        }
+        const double share = 1 / (m * m);
+        for (int i = 0; i < kN; ++i) {
+          weighed[s][i] = share * x[s][i];
+          b[i] += weighed[s][i] * y_[from + s];
+        }
+      }
+      add_rows<0>(weighed, x, count, a);
+      add_rows<2>(weighed, x, count, a);
+      add_rows<4>(weighed, x, count, a);
+      add_rows<6>(weighed, x, count, a);
+    }
+    for (int i = 0; i < kN; ++i) {
+      for (int j = i + 1; j < kN; ++j) a[i][j] = a[j][i];
     }
     for (int sweep = 0; sweep < 50; ++sweep) {  // coordinate descent
       for (int i = 0; i < kCoefficientFeatures; ++i) {
@@ -134,7 +167,6 @@ class CoefficientEncoder {
     for (const WaveletPart& p : c_.parts) levels = std::max(levels, p.masks.size() + 1);
     std::vector<WeightFit> fits(levels);
     memory_.weights.resize(levels);
-    std::array<std::vector<uint32_t>, kCoefficientFeatures> sum;
     for_bands(c_.parts, [&](size_t p, size_t l, uint8_t axes, const Family& family, Magnitudes& own) {
       fill(c_.of[p][l][axes], own);
       RowFeatures f(family);
@@ -151,17 +183,12 @@ class CoefficientEncoder {
         const int64_t from = left;
         left += (n[3] - 1 - left) / every * every + every - n[3];
         if (!known && row == nullptr) return;
-        for (int j = 0; j < kCoefficientFeatures; ++j) {
-          RowFeatures::Weights only{};
-          only[j] = 1;
-          const uint32_t* const w = f.weigh(only);
-          sum[j].assign(w, w + n[3]);
-        }
         for (int64_t k = from; k < n[3]; k += every) {
+          const auto sum = f.at(static_cast<int>(k));
           std::array<float, kCoefficientFeatures> x{};
           float any = 0;
           for (int j = 0; j < kCoefficientFeatures; ++j) {
-            x[j] = static_cast<float>(sum[j][k]);
+            x[j] = static_cast<float>(sum[j]);
             if (j < 2 && row != nullptr) x[j] += row[k - 1 - j];
             any += x[j];
           }

@@ -43,6 +43,7 @@ class Magnitudes {
  public:
   void shape(const Index4& count);
   bool empty() const { return loud_.empty(); }
+  bool silent() const { return !any_; }  // no row of it is loud
   const Index4& count() const { return count_; }
   // Null where the row does not exist or is zero all along.
   const uint16_t* row(int i0, int i1, int i2) const {
@@ -56,7 +57,10 @@ class Magnitudes {
     row[-2] = row[-1] = row[count_[3]] = row[count_[3] + 1] = 0;
     return row;
   }
-  void finish(const Index4& i, bool loud) { loud_[index(i[0], i[1], i[2])] = loud; }
+  void finish(const Index4& i, bool loud) {
+    loud_[index(i[0], i[1], i[2])] = loud;
+    any_ |= loud;
+  }
 
  private:
   static constexpr int kMargin = 2;
@@ -69,6 +73,7 @@ class Magnitudes {
   size_t stride_ = 0;
   Array<uint16_t> rows_;
   std::vector<uint8_t> loud_;
+  bool any_ = false;
 };
 
 // A band that speaks for the coefficients of another, and the axes along which it has half the points.
@@ -93,6 +98,8 @@ class RowFeatures {
   // sum[k] = the features of point k, weighed, modulo 2^32.
   using Weights = std::array<uint32_t, kCoefficientFeatures>;
   const uint32_t* weigh(const Weights& weights);
+  // The features of one point of the row, not weighed.
+  std::array<uint32_t, kCoefficientFeatures> at(int k) const;
 
  private:
   // One of 14 sisters may have 8 rows beside its own.
@@ -113,7 +120,11 @@ class RowFeatures {
   void own(const Index4& i);
   void above(const Relative& relative, const Index4& i, size_t feature);
   void sister(const Magnitudes& m, const Index4& i);
-  void spread(const Relative& relative, const Rows& point, const Rows& around, uint32_t w, uint32_t w_around);
+  bool is_coarse(size_t feature) const {
+    return (parent_coarse_ && (feature == 2 || feature == 3)) || (uncle_coarse_ && feature >= 6);
+  }
+  const uint32_t* spread(const Relative& relative, size_t feature, const Weights& weights,
+                         std::vector<uint32_t>& to);
   static void add_beside(const Magnitudes& m, const Index4& j, Rows& to);
 
   const Family& family_;
@@ -121,7 +132,7 @@ class RowFeatures {
   std::array<Rows, kCoefficientFeatures> rows_;
   bool parent_coarse_, uncle_coarse_;  // those that are not as wide as the row itself
   Rows short_;                         // of sisters that end one point earlier, and say nothing beyond
-  std::vector<uint32_t> sum_, coarse_;
+  std::vector<uint32_t> sum_, coarse_, spread_;
 };
 // Weights, units of 2^-8.
 RowFeatures::Weights weights_of(const CoefficientWeights& indices);
