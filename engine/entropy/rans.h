@@ -128,12 +128,12 @@ class RansDecoder {
       const uint32_t slot = state & (kSlots - 1);
       const uint8_t symbol = slots.symbol[slot];
       const uint32_t range = slots.range[symbol];
-      uint32_t x = (range >> 16) * (state >> kProbabilityBits) + slot - (range & 0xffff);
+      const uint32_t x = (range >> 16) * (state >> kProbabilityBits) + slot - (range & 0xffff);
+      // Whether a word is due is as good as random: no branch.
       const uint32_t word = next[0] | uint32_t{next[1]} << 8;
-      const bool due = x < kRansLow;
-      x = due ? x << 16 | word : x;
-      next += due ? 2 : 0;
-      state = x;
+      const uint32_t due = x < kRansLow ? 1 : 0, all = 0 - due;
+      state = (x & ~all) | ((x << 16 | word) & all);
+      next += 2 * due;
       return symbol;
     }
   };

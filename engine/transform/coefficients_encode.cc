@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "corrections/fit.h"
+#include "transform/by_context.h"
 #include "transform/contexts.h"
 
 namespace h5neural {
@@ -265,22 +266,15 @@ class CoefficientEncoder {
     run_ = 0;
   }
 
-  // The values by context.
   void choose_tables() {
-    std::array<size_t, kContexts + 1> end{};
-    for (const uint8_t x : contexts_) ++end[x + 1u];
-    for (int x = 0; x < kContexts; ++x) end[x + 1] += end[x];
-    std::array<size_t, kContexts + 1> next = end;
-    Array<int32_t> members(values_.size());
-    for (size_t k = 0; k < values_.size(); ++k) members[next[contexts_[k]]++] = values_[k];
+    const ByContext values(contexts_, values_);
     top_ = kContexts;
-    while (top_ > 0 && end[top_ - 1] == end[top_]) --top_;
+    while (top_ > 0 && values.of(top_ - 1).empty()) --top_;
     SideModels models;
     BitEncoder nowhere;
     for (int x = 0; x < top_; ++x) {
-      const std::span<const int32_t> own(members.data() + end[x], end[x + 1] - end[x]);
       choice_[x] = models.implied(coefficient_scale(x));
-      if (!own.empty()) choice_[x] = fit_table(own, choice_[x]);
+      if (!values.of(x).empty()) choice_[x] = fit_table(values.of(x), choice_[x]);
       models.table(nowhere, coefficient_scale(x), choice_[x]);
       memory_.tables[x] = residual_table(choice_[x]);
     }

@@ -6,6 +6,8 @@
 #include <cmath>
 
 #include "corrections/fit.h"
+#include "kernels/kernels.h"
+#include "transform/by_context.h"
 
 namespace h5neural {
 namespace {
@@ -55,25 +57,28 @@ constexpr int kFirstScale = 6;
 
 void encode_outliers(BitEncoder& side, ResidualEncoder& residuals, const WalkInput& in,
                      std::span<const double> target, std::vector<int32_t>& decoded) {
-  const std::vector<uint8_t> rough = roughness(in.n, decoded);
+  std::vector<uint8_t> contexts = roughness(in.n, decoded);
   const double bin = std::ldexp(1.0, in.step_bits);
-  std::vector<uint8_t> contexts;
-  std::vector<int32_t> quantised;
-  std::array<std::vector<int32_t>, kContexts> members;
+  Array<int32_t> quantised(decoded.size());
+  size_t kept = 0;
   for (size_t k = 0; k < decoded.size(); ++k) {
     if (!in.skip.empty() && in.skip[k]) continue;
-    const double bins = std::clamp(std::nearbyint((target[k] - decoded[k]) / bin), -1e8, 1e8);
-    const auto q = static_cast<int32_t>(bins);
-    contexts.push_back(rough[k]);
-    quantised.push_back(q);
-    members[rough[k]].push_back(q);
+    const double away = target[k] - decoded[k];
+    contexts[kept] = contexts[k];
+    quantised[kept++] = 0;
+    if (std::abs(away) <= bin / 2) continue;
+    const auto q = static_cast<int32_t>(std::clamp(std::nearbyint(away / bin), -1e8, 1e8));
+    quantised[kept - 1] = q;
     decoded[k] = clamp_lattice(decoded[k] + int64_t{q} * (1 << in.step_bits));
   }
+  contexts.resize(kept);
+  quantised.resize(kept);
+  const ByContext values(contexts, quantised);
   SideModels models;
   ContextTables tables{};
   for (int x = 0; x < kContexts; ++x) {
-    if (members[x].empty()) continue;
-    const TableChoice t = fit_table(members[x], models.implied(kFirstScale));
+    if (values.of(x).empty()) continue;
+    const TableChoice t = fit_table(values.of(x), models.implied(kFirstScale));
     models.table(side, kFirstScale, t);
     tables[x] = residual_table(t);
   }
