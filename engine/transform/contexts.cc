@@ -53,18 +53,6 @@ bool RowFeatures::look(const Index4& i) {
   return all > 0;
 }
 
-// The rows next to row j along the other axes.
-void RowFeatures::add_beside(const Magnitudes& m, const Index4& j, Rows& to) {
-  for (int a = 0; a < 3; ++a) {
-    if (m.count()[a] < 2) continue;
-    for (const int step : {-1, 1}) {
-      Index4 d = j;
-      d[a] += step;
-      to.add(m.row(d[0], d[1], d[2]));
-    }
-  }
-}
-
 // In its own band: rows one step back along an axis at k; beside them at k - 1 and k + 1; rows that differ
 // along two axes.
 void RowFeatures::own(const Index4& i) {
@@ -77,14 +65,7 @@ void RowFeatures::own(const Index4& i) {
     const uint16_t* const row = m.row(j[0], j[1], j[2]);
     rows_[0].add(row);
     rows_[1].add_both(row);
-    for (int b = a + 1; b < 3; ++b) {
-      if (m.count()[b] < 2) continue;
-      for (const int step : {-1, 1}) {
-        Index4 d = j;
-        d[b] += step;
-        rows_[1].add(m.row(d[0], d[1], d[2]));
-      }
-    }
+    m.beside(j, a + 1, [this](const uint16_t* r) { rows_[1].add(r); });
   }
 }
 
@@ -100,7 +81,7 @@ void RowFeatures::above(const Relative& relative, const Index4& i, size_t featur
   const uint16_t* const row = m.row(j[0], j[1], j[2]);
   rows_[feature].add(row);
   rows_[feature + 1].add_both(row);
-  add_beside(m, j, rows_[feature + 1]);
+  m.beside(j, 0, [&](const uint16_t* r) { rows_[feature + 1].add(r); });
 }
 
 void RowFeatures::sister(const Magnitudes& m, const Index4& i) {
@@ -110,7 +91,7 @@ void RowFeatures::sister(const Magnitudes& m, const Index4& i) {
   const uint16_t* const row = m.row(j[0], j[1], j[2]);
   rows_[4].add(row);
   rows_[5].add_both(row);
-  add_beside(m, j, rows_[5]);
+  m.beside(j, 0, [this](const uint16_t* r) { rows_[5].add(r); });
   if (m.count()[3] < width_) short_.add(row);
 }
 

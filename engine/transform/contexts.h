@@ -48,8 +48,18 @@ class Magnitudes {
   // Null where the row does not exist or is zero all along.
   const uint16_t* row(int i0, int i1, int i2) const {
     if (i0 < 0 || i1 < 0 || i2 < 0 || i0 >= count_[0] || i1 >= count_[1] || i2 >= count_[2]) return nullptr;
-    const size_t r = index(i0, i1, i2);
-    return loud_[r] ? rows_.data() + r * stride_ + kMargin : nullptr;
+    return at(index(i0, i1, i2));
+  }
+  // Calls add(row) for the rows next to row j, which exists, along the axes from `from` on; null as in row().
+  template <class Add>
+  void beside(const Index4& j, int from, Add&& add) const {
+    const size_t r = index(j[0], j[1], j[2]);
+    const std::array<size_t, 3> step = {static_cast<size_t>(count_[1]) * static_cast<size_t>(count_[2]),
+                                        static_cast<size_t>(count_[2]), 1};
+    for (auto a = static_cast<size_t>(from); a < 3; ++a) {
+      if (j[a] > 0) add(at(r - step[a]));
+      if (j[a] + 1 < count_[a]) add(at(r + step[a]));
+    }
   }
   // A row to be written; `finish` says whether there is anything in it.
   uint16_t* begin(const Index4& i) {
@@ -64,6 +74,7 @@ class Magnitudes {
 
  private:
   static constexpr int kMargin = 2;
+  const uint16_t* at(size_t r) const { return loud_[r] ? rows_.data() + r * stride_ + kMargin : nullptr; }
   size_t index(int i0, int i1, int i2) const {
     return (static_cast<size_t>(i0) * static_cast<size_t>(count_[1]) + static_cast<size_t>(i1)) *
                static_cast<size_t>(count_[2]) +
@@ -125,7 +136,6 @@ class RowFeatures {
   }
   const uint32_t* spread(const Relative& relative, size_t feature, const Weights& weights,
                          std::vector<uint32_t>& to);
-  static void add_beside(const Magnitudes& m, const Index4& j, Rows& to);
 
   const Family& family_;
   int width_;
