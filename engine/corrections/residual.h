@@ -60,10 +60,15 @@ class ResidualDecoder {
     const uint8_t symbol = rans_.next(slots);
     return symbol == kEscape || t.low_bits > 0 ? complete(symbol, t) : value_of(symbol);
   }
+  // The same by symbols, see RansDecoder; what one stands for where it is an escape or the table has low
+  // bits.
+  bool has_words_for(int count) const { return rans_.has_words_for(count); }
+  RansDecoder::Series open() { return rans_.open(); }
+  void close(const RansDecoder::Series& s) { rans_.close(s); }
+  int32_t complete(uint8_t symbol, const ResidualTable& t);
   void finish() const { rans_.finish(); }
 
  private:
-  int32_t complete(uint8_t symbol, const ResidualTable& t);
   RansDecoder rans_;
   std::vector<uint8_t> symbols_;
 };

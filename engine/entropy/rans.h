@@ -116,6 +116,32 @@ class RansDecoder {
     uint32_t& state = lanes_.state[at_++ & (static_cast<size_t>(lane_count_) - 1)];
     return static_cast<uint8_t>(decode_symbol(state, slots, [this] { return word(); }) >> 24);
   }
+  // The same without a check of the end, while there are words for `count` symbols: pull() between open() and
+  // close().
+  bool has_words_for(int count) const { return lanes_.end - lanes_.next >= 2 * ptrdiff_t{count}; }
+  struct Series {
+    uint32_t* states;
+    size_t mask, at;
+    const uint8_t* next;
+    uint8_t pull(const NearSlots& slots) {
+      uint32_t& state = states[at++ & mask];
+      const uint32_t slot = state & (kSlots - 1);
+      const uint8_t symbol = slots.symbol[slot];
+      const uint32_t range = slots.range[symbol];
+      const uint32_t x = (range >> 16) * (state >> kProbabilityBits) + slot - (range & 0xffff);
+      // Whether a word is due is as good as random: no branch.
+      const uint32_t word = next[0] | uint32_t{next[1]} << 8;
+      const uint32_t due = x < kRansLow ? 1 : 0, all = 0 - due;
+      state = (x & ~all) | ((x << 16 | word) & all);
+      next += 2 * due;
+      return symbol;
+    }
+  };
+  Series open() { return {lanes_.state.data(), static_cast<size_t>(lane_count_) - 1, at_, lanes_.next}; }
+  void close(const Series& s) {
+    at_ = s.at;
+    lanes_.next = s.next;
+  }
   RawBitReader& raw() { return raw_; }
   // Throws unless both streams were read to their very end and every state came back to where the encoder
   // began.

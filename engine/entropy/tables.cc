@@ -28,9 +28,10 @@ void build(Table& t, int index) {
   t.limit = (t.symbols - 2) / 2;
 }
 
-// Memory that is touched table by table, as they are used (16 kB each of 1.5 MB).
+// Memory that is touched table by table, as they are used (16 kB each of 1.5 MB, or 5 kB of 0.5 MB).
+template <class T, size_t kEach>
 struct Slots {
-  uint32_t* entries = static_cast<uint32_t*>(std::calloc(size_t{kTables} * kSlots, sizeof(uint32_t)));
+  T* entries = static_cast<T*>(std::calloc(kTables * kEach, sizeof(T)));
   std::array<std::once_flag, kTables> built;
   Slots() {
     if (entries == nullptr) throw std::bad_alloc();
@@ -38,10 +39,14 @@ struct Slots {
 };
 
 // Never destroyed, like the tables: readers may still run while the process exits.
-Slots& all() {
-  static Slots* s = new Slots;
+template <class T, size_t kEach>
+Slots<T, kEach>& all() {
+  static Slots<T, kEach>* s = new Slots<T, kEach>;
   return *s;
 }
+
+Slots<uint32_t, kSlots>& far() { return all<uint32_t, kSlots>(); }
+Slots<NearSlots, 1>& near() { return all<NearSlots, 1>(); }
 
 }  // namespace
 
@@ -54,11 +59,11 @@ const Table& table(int shape, int scale) {
   return (*tables)[shape * kTableScales + scale];
 }
 
-const uint32_t* all_slots() { return all().entries; }
+const uint32_t* all_slots() { return far().entries; }
 
 const uint32_t* slots(const Table& t) {
-  uint32_t* const entries = all().entries + size_t{kSlots} * t.index;
-  std::call_once(all().built[t.index], [&] {
+  uint32_t* const entries = far().entries + size_t{kSlots} * t.index;
+  std::call_once(far().built[t.index], [&] {
     for (int s = 0; s < t.symbols; ++s) {
       const uint32_t symbol = s == t.symbols - 1 ? kEscape : static_cast<uint32_t>(s);
       const uint32_t entry = symbol << 24 | uint32_t{t.frequency[s]} << kProbabilityBits | t.start[s];
@@ -66,6 +71,20 @@ const uint32_t* slots(const Table& t) {
     }
   });
   return entries;
+}
+
+const NearSlots* all_near_slots() { return near().entries; }
+
+const NearSlots* near_slots(const Table& t) {
+  NearSlots& entry = near().entries[t.index];
+  std::call_once(near().built[t.index], [&] {
+    for (int s = 0; s < t.symbols; ++s) {
+      const auto symbol = static_cast<uint8_t>(s == t.symbols - 1 ? kEscape : s);
+      entry.range[symbol] = uint32_t{t.frequency[s]} << 16 | t.start[s];
+      for (uint32_t k = 0; k < t.frequency[s]; ++k) entry.symbol[t.start[s] + k] = symbol;
+    }
+  });
+  return &entry;
 }
 
 }  // namespace h5neural

@@ -33,4 +33,13 @@ const Table& table(int shape, int scale);  // scale < kTableScales
 const uint32_t* all_slots();
 const uint32_t* slots(const Table& table);
 
+// The same for readers that wait for each symbol before they know the next table: small enough to stay in the
+// nearest cache. What a symbol's slots are is looked up apart, for that is not waited for.
+struct NearSlots {
+  std::array<uint8_t, kSlots> symbol;
+  std::array<uint32_t, kEscape + 1> range;  // of each symbol: frequency << 16 | start
+};
+const NearSlots* all_near_slots();
+const NearSlots* near_slots(const Table& table);  // as for slots()
+
 }  // namespace h5neural

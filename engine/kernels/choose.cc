@@ -46,6 +46,38 @@ struct TestRow {
     std::vector<int32_t> numbers;
     bool operator==(const Answer&) const = default;
   };
+  // What the kernels of the transform make of it.
+  void transform(const Kernels& k, std::vector<int32_t>& numbers) const {
+    const int32_t *x = values.data() + kMargin, *left = x - 3, *right = x + 2;
+    const auto note = [&](const auto& row, size_t count) {
+      numbers.insert(numbers.end(), row.begin(), row.begin() + static_cast<ptrdiff_t>(count));
+    };
+    std::vector<int32_t> row(values.begin() + kMargin, values.end()), pairs(2 * kCount + 2 * kOverhang);
+    k.lift(row.data(), quantised.data(), quantised.data() + 1, kCount, predictor.coefficient[0]);
+    note(row, row.size());  // nothing is written beyond
+    k.scale(quantised.data(), kCount, predictor.coefficient[1], 3, row.data());
+    note(row, row.size());
+    k.interleave(quantised.data(), x, kCount, pairs.data());
+    note(pairs, 2 * kCount);
+    for (const int32_t step : {1, 77, 1 << 14, 1 << 30}) {
+      k.reconstruct(x, kCount, {step, step / 5, -(step / 4), 1 << 30}, row.data());
+      note(row, row.size());
+    }
+    std::vector<uint16_t> capped(magnitudes.size());
+    for (size_t i = 0; i < capped.size(); ++i) capped[i] = magnitudes[i] & 0x3fff;
+    const uint16_t* rows[7];
+    for (int j = 0; j < 7; ++j) rows[j] = capped.data() + j;
+    const WeighedRows sums[] = {{256, 7, rows}, {3, 2, rows + 1}, {181, 4, rows}};
+    std::vector<uint32_t> weighed(kCount + kOverhang, 5);
+    k.weigh({sums, std::size(sums)}, kCount, weighed.data());
+    note(weighed, kCount);
+    const RowsBeside beside{2, {left, x - 1}, {right, x + 1}};
+    for (const int count : {3, kCount}) {
+      std::vector<uint8_t> rough(kCount + kOverhang);
+      k.roughness(x, beside, count, rough.data());
+      note(rough, rough.size());
+    }
+  }
   Answer run(const Kernels& k) const {
     std::vector<int32_t> prediction(kCount + kOverhang), value(kCount + kOverhang);
     std::vector<uint8_t> contexts(kCount + kOverhang);
@@ -65,7 +97,8 @@ struct TestRow {
     std::vector<int32_t> unfolded(symbols.size());
     const bool escaped = k.unfold(symbols.data(), static_cast<int64_t>(symbols.size()), unfolded.data());
     Answer a;
-    a.numbers = unfolded;
+    transform(k, a.numbers);
+    a.numbers.insert(a.numbers.end(), unfolded.begin(), unfolded.end());
     a.numbers.push_back(escaped);
     a.numbers.insert(a.numbers.end(), symbols.begin(), symbols.end());
     a.numbers.insert(a.numbers.end(), lanes.state.begin(), lanes.state.end());

@@ -1,6 +1,6 @@
-// kernels.h: the inner loops of the walk, over rows of points, for each instruction set there is. `scalar` is
-// the truth; every other set gives the same bits and is used once it has reproduced the scalar answer on a
-// test row (known answer). Knows nothing of levels, schedules or files: it is given pointers.
+// kernels.h: the inner loops of the walk and of the transform, over rows of points, for each instruction set.
+// `scalar` is the truth; every other set gives the same bits and is used once it has reproduced the scalar
+// answer on a test row (known answer). Knows nothing of levels, schedules or files: it is given pointers.
 #pragma once
 #include <array>
 #include <bit>
@@ -26,6 +26,8 @@ constexpr int kContexts = 36;         // half octaves of the expected magnitude
 constexpr int kContextRoom = 48;      // entries of arrays over contexts that kernels read by whole vectors
 constexpr int kCoefficientBits = 20;  // coefficients are integers, units of 2^-20
 constexpr int32_t kFeatureMax = 1 << 24;
+constexpr int kLiftBits = 28;            // lifting constants are units of 2^-28
+constexpr int32_t kRoughMost = 1 << 28;  // of a second difference
 
 // A predictor as it is computed: 2^-20 (sum of coefficient[j] (plus[j][p] + minus[j][p])) at place p.
 // |values| <= 2^28 and |coefficients| <= 2^30, so that 64 products fit in 64 bits.
@@ -61,6 +63,26 @@ struct Samples {
   const float* x = nullptr;
 };
 
+// Rows of magnitudes, each below 2^14, whose sum counts `weight` times, 0 to 2^8.
+struct WeighedRows {
+  uint32_t weight = 0;
+  int rows = 0;
+  const uint16_t* const* row = nullptr;
+};
+
+// How quantised coefficients of a band become numbers: magnitude 1 is step - one, m is m step - more, at most
+// `most`. 1 <= step <= most <= 2^30; one and more lie within step / 4 of 0.
+struct ReconstructionPoints {
+  int32_t step = 1, one = 0, more = 0, most = 1;
+};
+
+// Of a row of points: the rows next to it along other axes.
+constexpr int kRoughAxes = 4;
+struct RowsBeside {
+  int axes = 0;
+  std::array<const int32_t*, kRoughAxes> before{}, after{};
+};
+
 struct Kernels {
   const char* name;
   // out[k]: prediction at place at + k, clamped to the lattice.
@@ -74,6 +96,23 @@ struct Kernels {
   DecodeGroups decode_groups;
   // Residuals of symbols (0, -1, 1, -2, ...); returns whether an escape (kEscape) is among them.
   bool (*unfold)(const uint8_t* symbols, int64_t count, int32_t* out);
+
+  // Of the transform. They may read, but unless they say so not write, kOverhang elements too many.
+  // A lifting step backwards: out[k] -= (left[k] + right[k]) c 2^-28, rounded, modulo 2^32.
+  void (*lift)(int32_t* out, const int32_t* left, const int32_t* right, int64_t count, int32_t c);
+  // out[k]: in[k] times c 2^-28, rounded, modulo 2^32, `times` times.
+  void (*scale)(const int32_t* in, int64_t count, int32_t c, int times, int32_t* out);
+  // out[2k] = even[k], out[2k + 1] = odd[k]; writes too many.
+  void (*interleave)(const int32_t* even, const int32_t* odd, int64_t count, int32_t* out);
+  // Values of quantised coefficients, |quantised| <= 2^30.
+  void (*reconstruct)(const int32_t* quantised, int64_t count, const ReconstructionPoints& points,
+                      int32_t* out);
+  // out[k] += the weighed sum of the magnitudes at k; writes too many.
+  void (*weigh)(std::span<const WeighedRows> sums, int count, uint32_t* out);
+  // out[k]: octaves of the sum over the axes of |before[k] - 2 x[k] + after[k]|, each at most 2^28. Neither
+  // reads nor writes too many.
+  void (*roughness)(const int32_t* x, const RowsBeside& beside, int count, uint8_t* out);
+
   // Writer only; floats, so results may differ in the last places between sets.
   // e = y - x c over the leading c.size() columns; returns the sum of share log2(1 + 9 e^2) / 2, about the
   // bits that the residuals take (hardly any where they round to nothing).

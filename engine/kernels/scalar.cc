@@ -83,6 +83,65 @@ bool unfold(const uint8_t* symbols, int64_t count, int32_t* out) {
   return escaped;
 }
 
+// x c 2^-28, rounded, modulo 2^32.
+int32_t scaled(int32_t x, int32_t c) {
+  return static_cast<int32_t>((int64_t{x} * c + (int64_t{1} << (kLiftBits - 1))) >> kLiftBits);
+}
+
+void lift(int32_t* out, const int32_t* left, const int32_t* right, int64_t count, int32_t c) {
+  for (int64_t k = 0; k < count; ++k) {
+    const auto sum = static_cast<int32_t>(static_cast<uint32_t>(left[k]) + static_cast<uint32_t>(right[k]));
+    out[k] = static_cast<int32_t>(static_cast<uint32_t>(out[k]) - static_cast<uint32_t>(scaled(sum, c)));
+  }
+}
+
+void scale(const int32_t* in, int64_t count, int32_t c, int times, int32_t* out) {
+  for (int64_t k = 0; k < count; ++k) {
+    int32_t x = in[k];
+    for (int i = 0; i < times; ++i) x = scaled(x, c);
+    out[k] = x;
+  }
+}
+
+void interleave(const int32_t* even, const int32_t* odd, int64_t count, int32_t* out) {
+  for (int64_t k = 0; k < count; ++k) {
+    out[2 * k] = even[k];
+    out[2 * k + 1] = odd[k];
+  }
+}
+
+void reconstruct(const int32_t* quantised, int64_t count, const ReconstructionPoints& p, int32_t* out) {
+  // Larger ones come to `most` anyhow.
+  const int32_t largest = p.most / p.step + 2;
+  for (int64_t k = 0; k < count; ++k) {
+    const int32_t q = quantised[k];
+    const int32_t magnitude = std::min(std::abs(q), largest);
+    const uint32_t exact = static_cast<uint32_t>(magnitude) * static_cast<uint32_t>(p.step) -
+                           static_cast<uint32_t>(magnitude == 1 ? p.one : p.more);
+    const auto v = static_cast<int32_t>(std::min(exact, static_cast<uint32_t>(p.most)));
+    out[k] = q == 0 ? 0 : q < 0 ? -v : v;
+  }
+}
+
+void weigh(std::span<const WeighedRows> sums, int count, uint32_t* out) {
+  for (const WeighedRows& s : sums) {
+    for (int r = 0; r < s.rows; ++r) {
+      const uint16_t* const row = s.row[r];
+      for (int k = 0; k < count; ++k) out[k] += s.weight * row[k];
+    }
+  }
+}
+
+void roughness(const int32_t* x, const RowsBeside& b, int count, uint8_t* out) {
+  for (int k = 0; k < count; ++k) {
+    int32_t sum = 0;
+    for (int a = 0; a < b.axes; ++a) {
+      sum += std::min(std::abs(b.before[a][k] - 2 * x[k] + b.after[a][k]), kRoughMost);
+    }
+    out[k] = static_cast<uint8_t>(std::bit_width(static_cast<uint32_t>(sum)));
+  }
+}
+
 double residual_bits(const Samples& s, std::span<const float> c, const float* y, const float* share,
                      float* e) {
   double bits = 0;
@@ -111,8 +170,9 @@ void normal_equations(const Samples& s, int columns, const float* w, const float
 }  // namespace
 
 const Kernels& scalar_kernels() {
-  static constexpr Kernels k = {"scalar",      predict, contexts,      accept,
-                                decode_groups, unfold,  residual_bits, normal_equations};
+  static constexpr Kernels k = {"scalar", predict,   contexts,      accept,          decode_groups,
+                                unfold,   lift,      scale,         interleave,      reconstruct,
+                                weigh,    roughness, residual_bits, normal_equations};
   return k;
 }
 

@@ -190,6 +190,120 @@ bool unfold(const uint8_t* symbols, int64_t count, int32_t* out) {
   return escaped;
 }
 
+// The transform.
+
+// (even, odd) c 2^-28, rounded: only the low halves of the shifted products count, so that the shift need not
+// know about signs.
+HWY_INLINE V32 scaled(V32 x, V32 c) {
+  const I32 d;
+  const U64 u;
+  const auto half = hn::Set(u, uint64_t{1} << (kLiftBits - 1));
+  const auto even = hn::Add(hn::BitCast(u, even_product(x, c)), half);
+  const auto odd = hn::Add(hn::BitCast(u, odd_product(x, c)), half);
+  // Bits 28 to 59 of each, the odd ones where they belong.
+  const auto low = hn::And(hn::ShiftRight<kLiftBits>(even), hn::Set(u, 0xffffffffu));
+  const auto high = hn::AndNot(hn::Set(u, 0xffffffffu), hn::ShiftLeft<32 - kLiftBits>(odd));
+  return hn::BitCast(d, hn::Or(low, high));
+}
+
+// Stores the first `count` lanes.
+HWY_INLINE void store_some(V32 v, int64_t count, int32_t* out) {
+  const I32 d;
+  hn::BlendedStore(v, hn::FirstN(d, static_cast<size_t>(count)), d, out);
+}
+
+// Calls at(k) for whole vectors, and stores what it returns.
+template <class At>
+HWY_INLINE void for_vectors(int64_t count, int32_t* out, At&& at) {
+  const I32 d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  int64_t k = 0;
+  for (; k + lanes <= count; k += lanes) hn::StoreU(at(k), d, out + k);
+  if (k < count) store_some(at(k), count - k, out + k);
+}
+
+void lift(int32_t* out, const int32_t* left, const int32_t* right, int64_t count, int32_t c) {
+  const I32 d;
+  const auto factor = hn::Set(d, c);
+  for_vectors(count, out, [&](int64_t k) HWY_ATTR {
+    const auto sum = hn::Add(hn::LoadU(d, left + k), hn::LoadU(d, right + k));
+    return hn::Sub(hn::LoadU(d, out + k), scaled(sum, factor));
+  });
+}
+
+void scale(const int32_t* in, int64_t count, int32_t c, int times, int32_t* out) {
+  const I32 d;
+  const auto factor = hn::Set(d, c);
+  for_vectors(count, out, [&](int64_t k) HWY_ATTR {
+    auto x = hn::LoadU(d, in + k);
+    for (int i = 0; i < times; ++i) x = scaled(x, factor);
+    return x;
+  });
+}
+
+void interleave(const int32_t* even, const int32_t* odd, int64_t count, int32_t* out) {
+  const I32 d;
+  for (int64_t k = 0; k < count; k += static_cast<int64_t>(hn::Lanes(d))) {
+    hn::StoreInterleaved2(hn::LoadU(d, even + k), hn::LoadU(d, odd + k), d, out + 2 * k);
+  }
+}
+
+void reconstruct(const int32_t* quantised, int64_t count, const ReconstructionPoints& p, int32_t* out) {
+  const I32 d;
+  const U32 u;
+  const auto largest = hn::Set(d, p.most / p.step + 2), step = hn::Set(d, p.step);
+  const auto one = hn::Set(d, p.one), more = hn::Set(d, p.more), unit = hn::Set(d, 1);
+  const auto most = hn::Set(u, static_cast<uint32_t>(p.most));
+  for_vectors(count, out, [&](int64_t k) HWY_ATTR {
+    const auto q = hn::LoadU(d, quantised + k);
+    const auto magnitude = hn::Min(hn::Abs(q), largest);
+    const auto nearer = hn::IfThenElse(hn::Eq(magnitude, unit), one, more);
+    const auto exact = hn::BitCast(u, hn::Sub(hn::Mul(magnitude, step), nearer));
+    const auto v = hn::BitCast(d, hn::Min(exact, most));
+    return hn::IfThenZeroElse(hn::Eq(q, hn::Zero(d)), hn::IfThenElse(hn::Lt(q, hn::Zero(d)), hn::Neg(v), v));
+  });
+}
+
+void weigh(std::span<const WeighedRows> sums, int count, uint32_t* out) {
+  const U32 u;
+  const hn::Rebind<uint16_t, U32> half;
+  for (int k = 0; k < count; k += static_cast<int>(hn::Lanes(u))) {
+    auto all = hn::LoadU(u, out + k);
+    for (const WeighedRows& s : sums) {
+      auto sum = hn::Zero(u);
+      int r = 0;
+      for (; r + 4 <= s.rows; r += 4) {  // four magnitudes fit in 16 bits
+        const auto a = hn::Add(hn::LoadU(half, s.row[r] + k), hn::LoadU(half, s.row[r + 1] + k));
+        const auto b = hn::Add(hn::LoadU(half, s.row[r + 2] + k), hn::LoadU(half, s.row[r + 3] + k));
+        sum = hn::Add(sum, hn::PromoteTo(u, hn::Add(a, b)));
+      }
+      for (; r < s.rows; ++r) sum = hn::Add(sum, hn::PromoteTo(u, hn::LoadU(half, s.row[r] + k)));
+      all = hn::Add(all, hn::Mul(sum, hn::Set(u, s.weight)));
+    }
+    hn::StoreU(all, u, out + k);
+  }
+}
+
+void roughness(const int32_t* x, const RowsBeside& b, int count, uint8_t* out) {
+  const I32 d;
+  const hn::Rebind<uint8_t, I32> bytes;
+  const auto lanes = static_cast<int>(hn::Lanes(d));
+  if (count < lanes) return scalar_kernels().roughness(x, b, count, out);
+  const auto most = hn::Set(d, kRoughMost);
+  for (int from = 0; from < count; from += lanes) {
+    const int k = std::min(from, count - lanes);  // the last vector may overlap the one before
+    const auto v = hn::LoadU(d, x + k);
+    const auto twice = hn::Add(v, v);
+    auto sum = hn::Zero(d);
+    for (int a = 0; a < b.axes; ++a) {
+      const auto beside = hn::Add(hn::LoadU(d, b.before[a] + k), hn::LoadU(d, b.after[a] + k));
+      sum = hn::Add(sum, hn::Min(hn::Abs(hn::Sub(beside, twice)), most));
+    }
+    const auto octaves = hn::ShiftRight<1>(hn::Add(half_octaves(sum), hn::Set(d, 1)));
+    hn::StoreU(hn::DemoteTo(bytes, octaves), bytes, out + k);
+  }
+}
+
 #if HWY_TARGET == HWY_AVX3
 
 // 16 lanes: where[k]: the first slot of the table of symbol k. Returns the entries.
@@ -392,8 +506,9 @@ const Kernels& table() {
   static constexpr const char* kName = HWY_TARGET == HWY_AVX3   ? "avx512"
                                        : HWY_TARGET == HWY_AVX2 ? "avx2"
                                                                 : "neon";
-  static constexpr Kernels k = {kName,         predict, contexts,      accept,
-                                decode_groups, unfold,  residual_bits, normal_equations};
+  static constexpr Kernels k = {kName,  predict,   contexts,      accept,          decode_groups,
+                                unfold, lift,      scale,         interleave,      reconstruct,
+                                weigh,  roughness, residual_bits, normal_equations};
   return k;
 }
 

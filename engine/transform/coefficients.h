@@ -5,6 +5,10 @@
 // mean.
 #pragma once
 #include <array>
+#include <cstdlib>
+#include <memory>
+#include <new>
+#include <span>
 #include <vector>
 
 #include "corrections/residual.h"
@@ -23,25 +27,51 @@ using CoefficientWeights = std::array<uint8_t, kCoefficientFeatures>;
 // The bands of a part: by level, finest first, and axes; last its root, as axes 0. T: int32_t where they are
 // quantised, float before, in steps of the band.
 template <class T>
-using PartBands = std::vector<std::array<std::vector<T>, kClasses>>;
+using PartBands = std::vector<std::array<std::span<T>, kClasses>>;
 
+// All of them in one piece, zeros at first, with kOverhang elements to spare behind the last.
 template <class T>
-struct Bands {
-  explicit Bands(const std::vector<WaveletPart>& its_parts) : parts(its_parts) {
-    for (const WaveletPart& p : parts) {
-      of.emplace_back(p.masks.size() + 1);
-      for (size_t l = 0; l < p.masks.size(); ++l) {
-        for (const uint8_t axes : band_order(p.masks[l])) {
-          of.back()[l][axes].resize(static_cast<size_t>(points(band_count(p.grid(l), p.masks[l], axes))));
+class Bands {
+ public:
+  Bands() = default;
+  explicit Bands(const std::vector<WaveletPart>& parts) {
+    size_t size = 0;
+    for_each(parts, [&](size_t, size_t, uint8_t, size_t count) { size += count; });
+    values_.reset(static_cast<T*>(std::calloc(size + kOverhang, sizeof(T))));
+    if (values_ == nullptr) throw std::bad_alloc();
+    for (const WaveletPart& p : parts) of.emplace_back(p.masks.size() + 1);
+    T* next = values_.get();
+    for_each(parts, [&](size_t p, size_t l, uint8_t axes, size_t count) {
+      of[p][l][axes] = {next, count};
+      next += count;
+    });
+  }
+  std::vector<PartBands<T>> of;
+
+ private:
+  template <class At>
+  static void for_each(const std::vector<WaveletPart>& parts, At&& at) {
+    for (size_t p = 0; p < parts.size(); ++p) {
+      const size_t levels = parts[p].masks.size();
+      const auto count = [](const Index4& n) { return static_cast<size_t>(points(n)); };
+      at(p, levels, 0, count(parts[p].grid(levels)));
+      for (size_t l = levels; l-- > 0;) {
+        const Index4 grid = parts[p].grid(l);
+        for (const uint8_t axes : band_order(parts[p].masks[l])) {
+          at(p, l, axes, count(band_count(grid, parts[p].masks[l], axes)));
         }
       }
-      of.back().back()[0].resize(static_cast<size_t>(points(p.grid(p.masks.size()))));
     }
   }
-  const std::vector<WaveletPart>& parts;
-  std::vector<PartBands<T>> of;
+  struct Free {
+    void operator()(T* p) const { std::free(p); }
+  };
+  std::unique_ptr<T, Free> values_;
 };
-using Coefficients = Bands<int32_t>;
+struct Coefficients : Bands<int32_t> {
+  explicit Coefficients(const std::vector<WaveletPart>& its_parts) : Bands(its_parts), parts(its_parts) {}
+  const std::vector<WaveletPart>& parts;
+};
 
 // What one coding leaves to the next one of the same field at another step, which then need not look for it:
 // weights, and what values cost.

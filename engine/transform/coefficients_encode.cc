@@ -1,8 +1,10 @@
 // coefficients_encode.cc: the writer of coefficients.h: rounds, fits weights and tables to what came out,
 // rounds again by rate and distortion, and codes.
 #include <cmath>
+#include <utility>
 
 #include "corrections/fit.h"
+#include "transform/by_context.h"
 #include "transform/contexts.h"
 
 namespace h5neural {
@@ -34,16 +36,50 @@ class WeightFit {
   }
 
  private:
-  void improve(std::array<double, kCoefficientFeatures>& w) const {
-    double a[kCoefficientFeatures][kCoefficientFeatures] = {}, b[kCoefficientFeatures] = {};
-    for (size_t s = 0; s < y_.size(); ++s) {
-      double m = 0.02;
-      for (int i = 0; i < kCoefficientFeatures; ++i) m += w[i] * x_[s][i];
-      const double share = 1 / (m * m);
-      for (int i = 0; i < kCoefficientFeatures; ++i) {
-        b[i] += share * x_[s][i] * y_[s];
-        for (int j = 0; j < kCoefficientFeatures; ++j) a[i][j] += share * x_[s][i] * x_[s][j];
+  static constexpr int kN = kCoefficientFeatures, kBlock = 64;
+  using Rows = double[kBlock][kN];
+
+  // Rows I and I + 1 of the lower triangle over a block, in registers.
+  template <int I>
+  static void add_rows(const Rows& weighed, const Rows& x, size_t count, double (*a)[kN]) {
+    double first[I + 2], second[I + 2];
+    std::copy_n(a[I], I + 2, first);
+    std::copy_n(a[I + 1], I + 2, second);
+    for (size_t s = 0; s < count; ++s) {
+      const double p = weighed[s][I], q = weighed[s][I + 1];
+      for (int j = 0; j < I + 2; ++j) {
+        first[j] += p * x[s][j];
+        second[j] += q * x[s][j];
       }
+    }
+    std::copy_n(first, I + 2, a[I]);
+    std::copy_n(second, I + 2, a[I + 1]);
+  }
+
+  void improve(std::array<double, kCoefficientFeatures>& w) const {
+    double a[kN][kN] = {}, b[kN] = {};
+    Rows x, weighed;
+    for (size_t from = 0; from < y_.size(); from += kBlock) {
+      const size_t count = std::min<size_t>(kBlock, y_.size() - from);
+      for (size_t s = 0; s < count; ++s) {
+        double m = 0.02;
+        for (int i = 0; i < kN; ++i) {
+          x[s][i] = x_[from + s][i];
+          m += w[i] * x[s][i];
+        }
+        const double share = 1 / (m * m);
+        for (int i = 0; i < kN; ++i) {
+          weighed[s][i] = share * x[s][i];
+          b[i] += weighed[s][i] * y_[from + s];
+        }
+      }
+      add_rows<0>(weighed, x, count, a);
+      add_rows<2>(weighed, x, count, a);
+      add_rows<4>(weighed, x, count, a);
+      add_rows<6>(weighed, x, count, a);
+    }
+    for (int i = 0; i < kN; ++i) {
+      for (int j = i + 1; j < kN; ++j) a[i][j] = a[j][i];
     }
     for (int sweep = 0; sweep < 50; ++sweep) {  // coordinate descent
       for (int i = 0; i < kCoefficientFeatures; ++i) {
@@ -62,18 +98,28 @@ class CoefficientEncoder {
  public:
   CoefficientEncoder(BitEncoder& side, ResidualEncoder& residuals, const Bands<float>& real, double lambda,
                      CoefficientMemory& memory, Coefficients& c)
-      : side_(side), residuals_(residuals), real_(real), lambda_(lambda), memory_(memory), c_(c) {}
+      : side_(side), residuals_(residuals), real_(real), lambda_(lambda), memory_(memory), c_(c) {
+    for (uint32_t e = 0; e < kQuick; ++e) quick_[e] = context_of(e);
+  }
 
   void run() {
     if (memory_.weights.empty()) {
       round_all();
       fit_weights();
-      collect([](int32_t q, float, uint8_t) { return q; });
+      collect([](int32_t q, float, uint8_t) { return q; },
+              [](const int32_t* q, const float*, int count) {
+                return std::all_of(q, q + count, [](int32_t v) { return v == 0; });
+              });
       choose_tables();
     } else {
       round_root();
     }
-    collect([this](int32_t, float real, uint8_t x) { return cheapest(real, x); });
+    collect([this](int32_t, float real, uint8_t x) { return cheapest(real, x); },
+            [](const int32_t*, const float* real, int count) {
+              float most = 0;
+              for (int k = 0; k < count; ++k) most = std::max(most, std::abs(real[k]));
+              return most + 0.5f < 1;
+            });
     choose_tables();
     write();
   }
@@ -104,12 +150,14 @@ class CoefficientEncoder {
     round_root();
   }
 
-  void fill(const std::vector<int32_t>& q, Magnitudes& own) const {
+  static void fill(std::span<const int32_t> q, Magnitudes& own) {
     const Index4& n = own.count();
     const int32_t* at = q.data();
     for_rows(n, [&](const Index4& i) {
-      uint16_t* const row = own.row(i);
-      for (int k = 0; k < n[3]; ++k) row[k] = magnitude_of(at[k]);
+      uint16_t* const row = own.begin(i);
+      uint16_t any = 0;
+      for (int k = 0; k < n[3]; ++k) any |= row[k] = magnitude_of(at[k]);
+      own.finish(i, any != 0);
       at += n[3];
     });
   }
@@ -120,9 +168,9 @@ class CoefficientEncoder {
     for (const WaveletPart& p : c_.parts) levels = std::max(levels, p.masks.size() + 1);
     std::vector<WeightFit> fits(levels);
     memory_.weights.resize(levels);
-    RowFeatures f;
     for_bands(c_.parts, [&](size_t p, size_t l, uint8_t axes, const Family& family, Magnitudes& own) {
       fill(c_.of[p][l][axes], own);
+      RowFeatures f(family);
       const Index4& n = own.count();
       const int64_t every = std::max<int64_t>(1, points(n) / 4000);
       int64_t left = 0;
@@ -131,21 +179,22 @@ class CoefficientEncoder {
           left -= n[3];
           return;
         }
-        row_features(family, i, f);
-        const uint16_t* const row = own.row(i);
-        int64_t k = left;
-        for (; k < n[3]; k += every) {
+        const bool known = f.look(i);
+        const uint16_t* const row = own.row(i[0], i[1], i[2]);
+        const int64_t from = left;
+        left += (n[3] - 1 - left) / every * every + every - n[3];
+        if (!known && row == nullptr) return;
+        for (int64_t k = from; k < n[3]; k += every) {
+          const auto sum = f.at(static_cast<int>(k));
           std::array<float, kCoefficientFeatures> x{};
           float any = 0;
           for (int j = 0; j < kCoefficientFeatures; ++j) {
-            x[j] = static_cast<float>(f.sum[j][k]);
-            if (j == 0) x[j] += row[k - 1];
-            if (j == 1) x[j] += row[k - 2];
+            x[j] = static_cast<float>(sum[j]);
+            if (j < 2 && row != nullptr) x[j] += row[k - 1 - j];
             any += x[j];
           }
-          if (any > 0) fits[l].add(x, row[k]);
+          if (any > 0) fits[l].add(x, row == nullptr ? 0 : row[k]);
         }
-        left = k - n[3];
       });
     });
     CoefficientWeights last = kFirstWeights;
@@ -153,66 +202,91 @@ class CoefficientEncoder {
   }
 
   // Sets every coefficient, in coding order, to decide(what it is, what it should be, context), and notes
-  // what is to be coded.
-  template <class Decide>
-  void collect(Decide&& decide) {
-    for (auto& m : members_) m.clear();
-    contexts_.clear();
-    values_.clear();
+  // what is to be coded. quiet(q, real, count): whether a whole row with nothing around it becomes zero.
+  template <class Decide, class Quiet>
+  void collect(Decide&& decide, Quiet&& quiet) {
+    size_t all = 0;
+    for (const WaveletPart& p : c_.parts) all += static_cast<size_t>(points(p.n));
+    contexts_.resize(all);
+    values_.resize(all);
+    size_t next = 0;
     quiet_.clear();
-    RowFeatures f;
-    std::vector<uint32_t> expected;
+    run_ = zeros_ = 0;
+    std::vector<uint32_t> nothing;
     for_bands(c_.parts, [&](size_t p, size_t l, uint8_t axes, const Family& family, Magnitudes& own) {
       int32_t* q = c_.of[p][l][axes].data();
       const float* real = real_.of[p][l][axes].data();
-      const CoefficientWeights& weights = memory_.weights[l];
+      const RowFeatures::Weights weights = weights_of(memory_.weights[l]);
       const Index4& n = own.count();
-      const uint32_t w0 = weight_of(weights[0]), w1 = weight_of(weights[1]);
+      RowFeatures f(family);
+      nothing.resize(std::max(nothing.size(), static_cast<size_t>(n[3])));
       for_rows(n, [&](const Index4& i) {
-        row_features(family, i, f);
-        expect(f, weights, expected);
-        uint16_t* const row = own.row(i);
-        for (int k = 0; k < n[3]; ++k, ++q, ++real) {
-          const uint8_t x = context_of(expected[k] + w0 * row[k - 1] + w1 * row[k - 2]);
-          *q = decide(*q, *real, x);
-          row[k] = magnitude_of(*q);
-          note(*q, x);
+        const bool known = f.look(i);
+        if (!known && quiet(q, real, n[3])) {
+          std::fill_n(q, n[3], 0);
+          run_ += n[3];
+        } else {
+          const uint32_t* const expected = known ? f.weigh(weights) : nothing.data();
+          uint16_t* const row = own.begin(i);
+          uint32_t any = 0, here = 0, later = 0;
+          for (int k = 0; k < n[3]; ++k) {
+            const uint32_t e = expected[k] + here;
+            const uint8_t x = e < kQuick ? quick_[e] : context_of(e);
+            const int32_t v = decide(q[k], real[k], x);
+            const uint32_t m = magnitude_of(v);
+            q[k] = v;
+            row[k] = static_cast<uint16_t>(m);
+            any |= m;
+            here = weights[0] * m + later;
+            later = weights[1] * m;
+            if (x == kQuiet) {
+              note_quiet(v);
+            } else {
+              contexts_[next] = x;
+              values_[next++] = v;
+            }
+          }
+          own.finish(i, any != 0);
         }
+        q += n[3];
+        real += n[3];
       });
     });
+    contexts_.resize(next);
+    values_.resize(next);
   }
 
-  void note(int32_t q, uint8_t context) {
-    if (context == kQuiet) {
-      quiet_.push_back(q);
+  void note_quiet(int32_t v) {
+    if (v == 0) {
+      ++run_;
       return;
     }
-    contexts_.push_back(context);
-    values_.push_back(q);
-    members_[context].push_back(q);
+    quiet_.emplace_back(run_, v);
+    zeros_ += run_;
+    run_ = 0;
   }
 
   void choose_tables() {
+    const ByContext values(contexts_, values_);
     top_ = kContexts;
-    while (top_ > 0 && members_[top_ - 1].empty()) --top_;
+    while (top_ > 0 && values.of(top_ - 1).empty()) --top_;
     SideModels models;
     BitEncoder nowhere;
     for (int x = 0; x < top_; ++x) {
       choice_[x] = models.implied(coefficient_scale(x));
-      if (members_[x].size() > 0) choice_[x] = fit_table(members_[x], choice_[x]);
+      if (!values.of(x).empty()) choice_[x] = fit_table(values.of(x), choice_[x]);
       models.table(nowhere, coefficient_scale(x), choice_[x]);
       memory_.tables[x] = residual_table(choice_[x]);
     }
-    size_t rare = 1;
-    for (const int32_t q : quiet_) rare += q != 0;
-    memory_.rare = std::log2(double(quiet_.size() + 2) / double(rare)) + 2.5;
+    const double quiet = double(zeros_ + run_) + double(quiet_.size());
+    memory_.rare = std::log2((quiet + 2) / double(1 + quiet_.size())) + 2.5;
   }
 
   // Of the two nearest values and 0 the one that is cheapest, bits and what it leaves counted.
   int32_t cheapest(float real, uint8_t context) const {
     const float size = std::abs(real);
+    if (size + 0.5f < 1) return 0;
     const int32_t nearest = rounded(size, 0);
-    if (nearest == 0) return 0;
     const auto cost = [&](int32_t v) {
       const double left = double(size) - v;
       return left * left + lambda_ * bits(v, context);
@@ -260,17 +334,11 @@ class CoefficientEncoder {
       models_.root.encode(side_, v - last);
       last = v;
     }
-    int32_t run = 0;
-    for (const int32_t q : quiet_) {
-      if (q == 0) {
-        ++run;
-        continue;
-      }
-      models_.run.encode(side_, run);
+    for (const auto& [run, q] : quiet_) {
+      models_.run.encode(side_, static_cast<int32_t>(run));
       models_.first.encode(side_, q > 0 ? q - 1 : q);
-      run = 0;
     }
-    if (run > 0) models_.run.encode(side_, run);
+    if (run_ > 0) models_.run.encode(side_, static_cast<int32_t>(run_));
     residuals_.batch(values_, contexts_, memory_.tables);
   }
 
@@ -281,9 +349,14 @@ class CoefficientEncoder {
   CoefficientMemory& memory_;
   Coefficients& c_;
   CoefficientModels models_;
-  std::vector<uint8_t> contexts_;
-  std::vector<int32_t> values_, quiet_;
-  std::array<std::vector<int32_t>, kContexts> members_;
+  Array<uint8_t> contexts_;  // of values_
+  Array<int32_t> values_;
+  // Of coefficients with nothing around them: the zeros before each other value, and that; zeros since.
+  std::vector<std::pair<int64_t, int32_t>> quiet_;
+  int64_t run_ = 0, zeros_ = 0;
+  // Contexts of small expectations.
+  static constexpr uint32_t kQuick = 2048;
+  std::array<uint8_t, kQuick> quick_;
   int top_ = 0;
   std::array<TableChoice, kContexts> choice_{};
 };

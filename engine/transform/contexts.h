@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "corrections/side.h"
+#include "kernels/kernels.h"
 #include "transform/coefficients.h"
 
 namespace h5neural {
@@ -36,32 +37,54 @@ inline uint8_t context_of(uint32_t expected) {
 // The scale that a context suggests: in context 14 one bin is expected.
 inline int coefficient_scale(int context) { return kTableUnitScale + 2 * (context - 14) + 1; }
 
-// Magnitudes of a band as rows with zeros on both sides; rows that do not exist are rows of zeros.
+// Magnitudes of a band as rows with zeros on both sides. Rows without any, nearly all of them in a smooth
+// field, are told apart, so that nobody needs to look at them.
 class Magnitudes {
  public:
   void shape(const Index4& count);
-  bool empty() const { return rows_.empty(); }
+  bool empty() const { return loud_.empty(); }
+  bool silent() const { return !any_; }  // no row of it is loud
   const Index4& count() const { return count_; }
+  // Null where the row does not exist or is zero all along.
   const uint16_t* row(int i0, int i1, int i2) const {
-    if (i0 < 0 || i1 < 0 || i2 < 0 || i0 >= count_[0] || i1 >= count_[1] || i2 >= count_[2]) {
-      return zeros_.data() + kMargin;
-    }
-    return rows_.data() + at(i0, i1, i2);
+    if (i0 < 0 || i1 < 0 || i2 < 0 || i0 >= count_[0] || i1 >= count_[1] || i2 >= count_[2]) return nullptr;
+    return at(index(i0, i1, i2));
   }
-  uint16_t* row(const Index4& i) { return rows_.data() + at(i[0], i[1], i[2]); }
+  // Calls add(row) for the rows next to row j, which exists, along the axes from `from` on; null as in row().
+  template <class Add>
+  void beside(const Index4& j, int from, Add&& add) const {
+    const size_t r = index(j[0], j[1], j[2]);
+    const std::array<size_t, 3> step = {static_cast<size_t>(count_[1]) * static_cast<size_t>(count_[2]),
+                                        static_cast<size_t>(count_[2]), 1};
+    for (auto a = static_cast<size_t>(from); a < 3; ++a) {
+      if (j[a] > 0) add(at(r - step[a]));
+      if (j[a] + 1 < count_[a]) add(at(r + step[a]));
+    }
+  }
+  // A row to be written; `finish` says whether there is anything in it.
+  uint16_t* begin(const Index4& i) {
+    uint16_t* const row = rows_.data() + index(i[0], i[1], i[2]) * stride_ + kMargin;
+    row[-2] = row[-1] = row[count_[3]] = row[count_[3] + 1] = 0;
+    return row;
+  }
+  void finish(const Index4& i, bool loud) {
+    loud_[index(i[0], i[1], i[2])] = loud;
+    any_ |= loud;
+  }
 
  private:
   static constexpr int kMargin = 2;
-  size_t at(int i0, int i1, int i2) const {
-    return ((static_cast<size_t>(i0) * static_cast<size_t>(count_[1]) + static_cast<size_t>(i1)) *
-                static_cast<size_t>(count_[2]) +
-            static_cast<size_t>(i2)) *
-               stride_ +
-           kMargin;
+  const uint16_t* at(size_t r) const { return loud_[r] ? rows_.data() + r * stride_ + kMargin : nullptr; }
+  size_t index(int i0, int i1, int i2) const {
+    return (static_cast<size_t>(i0) * static_cast<size_t>(count_[1]) + static_cast<size_t>(i1)) *
+               static_cast<size_t>(count_[2]) +
+           static_cast<size_t>(i2);
   }
   Index4 count_{};
   size_t stride_ = 0;
-  std::vector<uint16_t> rows_, zeros_;
+  Array<uint16_t> rows_;
+  std::vector<uint8_t> loud_;
+  bool any_ = false;
 };
 
 // A band that speaks for the coefficients of another, and the axes along which it has half the points.
@@ -76,15 +99,53 @@ struct Family {
   std::vector<const Magnitudes*> sisters;
 };
 
-// Features of a row as far as they are known before it is coded, each as sums of magnitudes. What comes from
-// the row itself is added point by point: magnitude k - 1 to feature 0, k - 2 to feature 1.
-struct RowFeatures {
-  std::array<std::vector<uint32_t>, kCoefficientFeatures> sum;
-  std::vector<uint32_t> scratch;
+// What is known about a row before it is coded: the rows of magnitudes that each feature sums up. What comes
+// from the row itself is added point by point: magnitude k - 1 to feature 0, k - 2 to feature 1.
+class RowFeatures {
+ public:
+  explicit RowFeatures(const Family& family);
+  // Looks around row i; false: everything known is zero.
+  bool look(const Index4& i);
+  // sum[k] = the features of point k, weighed, modulo 2^32.
+  using Weights = std::array<uint32_t, kCoefficientFeatures>;
+  const uint32_t* weigh(const Weights& weights);
+  // The features of one point of the row, not weighed.
+  std::array<uint32_t, kCoefficientFeatures> at(int k) const;
+
+ private:
+  // One of 14 sisters may have 8 rows beside its own.
+  static constexpr int kMostRows = 14 * 8;
+  struct Rows {
+    int count = 0;
+    std::array<const uint16_t*, kMostRows> row;
+    void add(const uint16_t* r) {
+      if (r != nullptr) row[static_cast<size_t>(count++)] = r;
+    }
+    // The rows at k - 1 and at k + 1.
+    void add_both(const uint16_t* r) {
+      if (r == nullptr) return;
+      add(r - 1);
+      add(r + 1);
+    }
+  };
+  void own(const Index4& i);
+  void above(const Relative& relative, const Index4& i, size_t feature);
+  void sister(const Magnitudes& m, const Index4& i);
+  bool is_coarse(size_t feature) const {
+    return (parent_coarse_ && (feature == 2 || feature == 3)) || (uncle_coarse_ && feature >= 6);
+  }
+  const uint32_t* spread(const Relative& relative, size_t feature, const Weights& weights,
+                         std::vector<uint32_t>& to);
+
+  const Family& family_;
+  int width_;
+  std::array<Rows, kCoefficientFeatures> rows_;
+  bool parent_coarse_, uncle_coarse_;  // those that are not as wide as the row itself
+  Rows short_;                         // of sisters that end one point earlier, and say nothing beyond
+  std::vector<uint32_t> sum_, coarse_, spread_;
 };
-void row_features(const Family& family, const Index4& i, RowFeatures& f);
-// Their weighted sum, units of 2^-8.
-void expect(const RowFeatures& f, const CoefficientWeights& weights, std::vector<uint32_t>& expected);
+// Weights, units of 2^-8.
+RowFeatures::Weights weights_of(const CoefficientWeights& indices);
 
 // Magnitudes of all bands of a part, as the bands of PartBands.
 using PartMagnitudes = std::vector<std::array<Magnitudes, kClasses>>;

@@ -6,18 +6,13 @@
 #include <cmath>
 
 #include "corrections/fit.h"
+#include "kernels/kernels.h"
+#include "transform/by_context.h"
 
 namespace h5neural {
 namespace {
 
-// Octaves of the roughness in lattice units.
-uint8_t context_of(uint32_t rough) {
-  if (rough == 0) return 0;
-  const int octave = std::bit_width(rough) - 1;
-  return static_cast<uint8_t>(std::min(1 + octave, kContexts - 1));
-}
-
-// Sum over the axes of |x(i - 1) - 2 x(i) + x(i + 1)|, mirrored at the ends, clamped.
+// Contexts: octaves of the sum over the axes of |x(i - 1) - 2 x(i) + x(i + 1)|, mirrored at the ends.
 std::vector<uint8_t> roughness(const Index4& n, std::span<const int32_t> x) {
   std::vector<uint8_t> context(x.size());
   std::array<int64_t, kAxes> stride{};
@@ -27,28 +22,30 @@ std::vector<uint8_t> roughness(const Index4& n, std::span<const int32_t> x) {
     size *= n[a];
   }
   const int width = n[3];
-  std::vector<uint32_t> sum(static_cast<size_t>(width));
-  constexpr uint32_t kMost = 1u << 28;
-  int64_t at = 0;
-  const auto second = [&](int64_t p, int64_t before, int64_t after) {
-    const int64_t d = int64_t{x[before]} - 2 * int64_t{x[p]} + x[after];
-    return static_cast<uint32_t>(std::min<int64_t>(d < 0 ? -d : d, kMost));
-  };
+  const int32_t* row = x.data();
+  uint8_t* out = context.data();
   for_rows(n, [&](const Index4& i) {
-    std::fill(sum.begin(), sum.end(), 0);
-    for (int a = 0; a < 3; ++a) {
-      if (n[a] < 2) continue;
-      const int64_t before = i[a] > 0 ? -stride[a] : stride[a],
-                    after = i[a] + 1 < n[a] ? stride[a] : -stride[a];
-      for (int k = 0; k < width; ++k) sum[k] += second(at + k, at + k + before, at + k + after);
-    }
-    if (width > 1) {
-      for (int k = 0; k < width; ++k) {
-        sum[k] += second(at + k, at + (k > 0 ? k - 1 : 1), at + (k + 1 < width ? k + 1 : width - 2));
+    RowsBeside beside;
+    const auto add = [&beside](const int32_t* before, const int32_t* after) {
+      beside.before[static_cast<size_t>(beside.axes)] = before;
+      beside.after[static_cast<size_t>(beside.axes++)] = after;
+    };
+    // Points [from, to) of the row, whose neighbours along it are these.
+    const auto points_of = [&](int from, int to, const int32_t* before, const int32_t* after) {
+      beside.axes = 0;
+      for (int a = 0; a < 3; ++a) {
+        if (n[a] < 2) continue;
+        add(row + from + (i[a] > 0 ? -stride[a] : stride[a]),
+            row + from + (i[a] + 1 < n[a] ? stride[a] : -stride[a]));
       }
-    }
-    for (int k = 0; k < width; ++k) context[at + k] = context_of(sum[k]);
-    at += width;
+      if (width > 1) add(before, after);
+      kernels().roughness(row + from, beside, to - from, out + from);
+    };
+    points_of(0, 1, row + 1, row + 1);
+    if (width > 2) points_of(1, width - 1, row, row + 2);
+    if (width > 1) points_of(width - 1, width, row + width - 2, row + width - 2);
+    row += width;
+    out += width;
   });
   return context;
 }
@@ -60,25 +57,28 @@ constexpr int kFirstScale = 6;
 
 void encode_outliers(BitEncoder& side, ResidualEncoder& residuals, const WalkInput& in,
                      std::span<const double> target, std::vector<int32_t>& decoded) {
-  const std::vector<uint8_t> rough = roughness(in.n, decoded);
+  std::vector<uint8_t> contexts = roughness(in.n, decoded);
   const double bin = std::ldexp(1.0, in.step_bits);
-  std::vector<uint8_t> contexts;
-  std::vector<int32_t> quantised;
-  std::array<std::vector<int32_t>, kContexts> members;
+  Array<int32_t> quantised(decoded.size());
+  size_t kept = 0;
   for (size_t k = 0; k < decoded.size(); ++k) {
     if (!in.skip.empty() && in.skip[k]) continue;
-    const double bins = std::clamp(std::nearbyint((target[k] - decoded[k]) / bin), -1e8, 1e8);
-    const auto q = static_cast<int32_t>(bins);
-    contexts.push_back(rough[k]);
-    quantised.push_back(q);
-    members[rough[k]].push_back(q);
+    const double away = target[k] - decoded[k];
+    contexts[kept] = contexts[k];
+    quantised[kept++] = 0;
+    if (std::abs(away) <= bin / 2) continue;
+    const auto q = static_cast<int32_t>(std::clamp(std::nearbyint(away / bin), -1e8, 1e8));
+    quantised[kept - 1] = q;
     decoded[k] = clamp_lattice(decoded[k] + int64_t{q} * (1 << in.step_bits));
   }
+  contexts.resize(kept);
+  quantised.resize(kept);
+  const ByContext values(contexts, quantised);
   SideModels models;
   ContextTables tables{};
   for (int x = 0; x < kContexts; ++x) {
-    if (members[x].empty()) continue;
-    const TableChoice t = fit_table(members[x], models.implied(kFirstScale));
+    if (values.of(x).empty()) continue;
+    const TableChoice t = fit_table(values.of(x), models.implied(kFirstScale));
     models.table(side, kFirstScale, t);
     tables[x] = residual_table(t);
   }
@@ -107,7 +107,8 @@ void decode_outliers(BitDecoder& side, ResidualDecoder& residuals, const WalkInp
   size_t next = 0;
   for (size_t k = 0; k < decoded.size(); ++k) {
     if (!in.skip.empty() && in.skip[k]) continue;
-    decoded[k] = clamp_lattice(decoded[k] + int64_t{quantised[next++]} * (1 << in.step_bits));
+    const int32_t q = quantised[next++];
+    if (q != 0) decoded[k] = clamp_lattice(decoded[k] + int64_t{q} * (1 << in.step_bits));
   }
 }
 

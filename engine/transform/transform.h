@@ -20,9 +20,8 @@ namespace h5neural {
 struct Analysis {
   WaveletPlan plan;
   std::vector<WaveletPart> parts;
-  double most = 1;  // largest |target|
-  // As Bands<float>::of, in lattice units, not normalised.
-  std::vector<PartBands<float>> bands;
+  double most = 1;     // largest |target|
+  Bands<float> bands;  // in lattice units, not normalised
 };
 // `target`: the field in lattice units, row-major, |target| <= kLatticeMax.
 Analysis analyse(const WaveletPlan& plan, std::span<const double> target);

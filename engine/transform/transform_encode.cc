@@ -15,7 +15,7 @@ class Analyser {
   Analyser(const WaveletPlan& plan, std::span<const double> target) {
     a_.plan = plan;
     a_.parts = wavelet_parts(plan);
-    a_.bands = Bands<float>(a_.parts).of;
+    a_.bands = Bands<float>(a_.parts);
     for (const double t : target) a_.most = std::max(a_.most, std::abs(t));
     box(0, plan.n, {target.begin(), target.end()});
   }
@@ -63,14 +63,14 @@ class Analyser {
 
   void part(size_t p, std::vector<double> field) {
     const WaveletPart& part = a_.parts[p];
-    auto& bands = a_.bands[p];
+    auto& bands = a_.bands.of[p];
     for (size_t l = 0; l < part.masks.size(); ++l) {
       Split s = take_apart(part.grid(l), part.masks[l], std::move(field));
       for (const uint8_t axes : band_order(part.masks[l]))
-        bands[l][axes].assign(s[axes].begin(), s[axes].end());
+        std::copy(s[axes].begin(), s[axes].end(), bands[l][axes].begin());
       field = std::move(s[0]);
     }
-    bands.back()[0].assign(field.begin(), field.end());
+    std::copy(field.begin(), field.end(), bands.back()[0].begin());
   }
 
   Analysis a_;
@@ -126,7 +126,7 @@ class TransformEncoder {
     for (size_t p = 0; p < c_.of.size(); ++p) {
       for (size_t l = 0; l < c_.of[p].size(); ++l) {
         for (uint8_t axes = 0; axes < kClasses; ++axes) {
-          const auto& from = a_.bands[p][l][axes];
+          const auto& from = a_.bands.of[p][l][axes];
           if (from.empty()) continue;
           const auto per = static_cast<float>(std::ldexp(1.0, scales_.fraction) /
                                               double(band_step(scales_, a_.parts[p], l, axes)));
@@ -178,17 +178,51 @@ Analysis analyse(const WaveletPlan& plan, std::span<const double> target) {
   return Analyser(plan, target).take();
 }
 
+namespace {
+
+// log2 of v >= 1 to 1.5e-4, by its exponent and a polynomial of its mantissa (least squares, exact at both
+// ends); the same on every machine, as the library's need not be.
+inline float about_log2(float v) {
+  const auto bits = std::bit_cast<uint32_t>(v);
+  const auto exponent = static_cast<float>(static_cast<int32_t>(bits >> 23) - 127);
+  const auto m = std::bit_cast<float>((bits & 0x7fffff) | 0x3f800000);
+  const float p = ((-0.08065316f * m + 0.6407671f) * m - 2.114263f) * m + 4.067217f;
+  return exponent + (p * m - 2.5130677f);
+}
+
+// Sum of log2(1 + 9 x^2) over x = per c. Lanes are added up in a fixed order, however they are computed.
+double log_energy(std::span<const float> c, float per) {
+  constexpr size_t kLanes = 16, kBlock = 1024;
+  double sum = 0;
+  for (size_t from = 0; from < c.size(); from += kBlock) {
+    const size_t to = std::min(from + kBlock, c.size());
+    std::array<float, kLanes> lane{};
+    size_t k = from;
+    for (; k + kLanes <= to; k += kLanes) {
+      for (size_t i = 0; i < kLanes; ++i) {
+        const float x = c[k + i] * per;
+        lane[i] += about_log2(1 + 9 * x * x);
+      }
+    }
+    for (; k < to; ++k) {
+      const float x = c[k] * per;
+      lane[0] += about_log2(1 + 9 * x * x);
+    }
+    for (const float v : lane) sum += double(v);
+  }
+  return sum;
+}
+
+}  // namespace
+
 double estimated_bits(const Analysis& a, double step) {
   double bits = 0;
   for (size_t p = 0; p < a.parts.size(); ++p) {
-    for (size_t l = 0; l < a.bands[p].size(); ++l) {
+    for (size_t l = 0; l < a.bands.of[p].size(); ++l) {
       for (uint8_t axes = 0; axes < kClasses; ++axes) {
-        if (a.bands[p][l][axes].empty()) continue;
+        if (a.bands.of[p][l][axes].empty()) continue;
         const auto per = static_cast<float>(65536 / (step * double(inverse_norm(a.parts[p], l, axes))));
-        for (const float c : a.bands[p][l][axes]) {
-          const float x = c * per;
-          bits += std::log2(1 + 9 * x * x) / 2;
-        }
+        bits += log_energy(a.bands.of[p][l][axes], per) / 2;
       }
     }
   }

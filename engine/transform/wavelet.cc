@@ -12,15 +12,9 @@ namespace h5neural {
 namespace {
 
 // Lifting constants in units of 2^-28, in the writer's order: odd, even, odd, even points.
-constexpr int kLiftBits = 28;
 constexpr std::array<int32_t, 4> kLift = {-425774695, -14221742, 237004637, 119052964};
 // By how much the even points exceed a low band whose gain at frequency zero is 1, per axis, units of 2^-28.
-constexpr int64_t kLowGain = 330222347;
-
-// x c, rounded, modulo 2^32.
-int32_t scaled(int32_t x, int64_t c) {
-  return static_cast<int32_t>((int64_t{x} * c + (int64_t{1} << (kLiftBits - 1))) >> kLiftBits);
-}
+constexpr int32_t kLowGain = 330222347;
 
 // 2^16 over the norms of the one-dimensional basis functions, by how often an axis was split: of low bands
 // after `depth` splits, of high bands of the last of them. Measured on the inverse itself
@@ -61,12 +55,12 @@ void lift_parity(int64_t length, int parity, Step&& step) {
 }
 
 template <class T, class Lift>
-void lift_axis(const Along& l, std::span<T> x, bool inverse, Lift&& lift) {
+void lift_axis(const Along& l, T* x, bool inverse, Lift&& lift) {
   if (l.length < 2) return;
   for (int64_t o = 0; o < l.outer; ++o) {
     for (int64_t from = 0; from < l.inner; from += kStrip) {
       const int64_t width = std::min(kStrip, l.inner - from);
-      T* const base = x.data() + o * l.length * l.inner + from;
+      T* const base = x + o * l.length * l.inner + from;
       for (int s = 0; s < 4; ++s) {
         const int step = inverse ? 3 - s : s;
         lift_parity(l.length, step % 2 == 0 ? 1 : 0, [&](int64_t i, int64_t left, int64_t right) {
@@ -77,30 +71,33 @@ void lift_axis(const Along& l, std::span<T> x, bool inverse, Lift&& lift) {
   }
 }
 
+void lift_forward(double* out, const double* left, const double* right, int64_t count, int32_t c) {
+  const double f = std::ldexp(c, -kLiftBits);
+  for (int64_t k = 0; k < count; ++k) out[k] += f * (left[k] + right[k]);
+}
+
 // Rows along the last axis: the two parities apart, so that steps run over contiguous points.
-template <class T, class Lift>
-void lift_rows(int64_t rows, int64_t length, std::span<T> x, bool inverse, Lift&& lift) {
+void split_rows(int64_t rows, int64_t length, double* x) {
   if (length < 2) return;
   const int64_t evens = (length + 1) / 2, odds = length / 2;
   // One point of margin on each side for the mirror images.
-  Array<T> even(static_cast<size_t>(evens + 2) + kOverhang), odd(static_cast<size_t>(odds + 2) + kOverhang);
-  T *const e = even.data() + 1, *const o = odd.data() + 1;
+  std::vector<double> even(static_cast<size_t>(evens + 2)), odd(static_cast<size_t>(odds + 2));
+  double *const e = even.data() + 1, *const o = odd.data() + 1;
   for (int64_t r = 0; r < rows; ++r) {
-    T* const row = x.data() + r * length;
+    double* const row = x + r * length;
     for (int64_t k = 0; k < odds; ++k) {
       e[k] = row[2 * k];
       o[k] = row[2 * k + 1];
     }
     if (evens > odds) e[odds] = row[2 * odds];
     for (int s = 0; s < 4; ++s) {
-      const int step = inverse ? 3 - s : s;
-      if (step % 2 == 0) {
+      if (s % 2 == 0) {
         e[evens] = e[evens - 1];  // right of the last odd point, where the length is even
-        lift(o, e, e + 1, odds, kLift[step]);
+        lift_forward(o, e, e + 1, odds, kLift[s]);
       } else {
         o[-1] = o[0];
         o[odds] = o[odds - 1];
-        lift(e, o - 1, o, evens, kLift[step]);
+        lift_forward(e, o - 1, o, evens, kLift[s]);
       }
     }
     for (int64_t k = 0; k < odds; ++k) {
@@ -160,7 +157,7 @@ int64_t norm_of_band(const std::vector<uint8_t>& masks, size_t level, uint8_t ax
     v = v * norm_of_axis(depth, axes >> a & 1) >> 16;
     // Only what is low along all axes is scaled.
     const bool low = axes != 0 && masks[level] >> a & 1 && !(axes >> a & 1);
-    if (low) v = v * kLowGain >> kLiftBits;
+    if (low) v = v * int64_t{kLowGain} >> kLiftBits;
   }
   return std::max<int64_t>(v, 1);
 }
@@ -230,40 +227,72 @@ int64_t inverse_norm(const WaveletPart& part, size_t level, uint8_t axes) {
 }
 
 void split(const Index4& grid, uint8_t mask, std::span<double> x) {
-  const auto lift = [](double* out, const double* left, const double* right, int64_t count, int32_t c) {
-    const double f = std::ldexp(c, -kLiftBits);
-    for (int64_t k = 0; k < count; ++k) out[k] += f * (left[k] + right[k]);
-  };
   for (int a = kAxes - 1; a >= 0; --a) {
     if (!(mask >> a & 1)) continue;
     if (a == kAxes - 1) {
-      lift_rows(points(grid) / grid[a], grid[a], x, false, lift);
+      split_rows(points(grid) / grid[a], grid[a], x.data());
     } else {
-      lift_axis(Along(grid, a), x, false, lift);
+      lift_axis(Along(grid, a), x.data(), false, lift_forward);
     }
   }
 }
 
-void merge(const Index4& grid, uint8_t mask, std::span<int32_t> x) {
-  const auto lift = [](int32_t* out, const int32_t* left, const int32_t* right, int64_t count, int32_t c) {
-    for (int64_t k = 0; k < count; ++k) {
-      const auto sum = static_cast<int32_t>(static_cast<uint32_t>(left[k]) + static_cast<uint32_t>(right[k]));
-      out[k] = static_cast<int32_t>(static_cast<uint32_t>(out[k]) - static_cast<uint32_t>(scaled(sum, c)));
-    }
-  };
-  for (int a = 0; a < kAxes; ++a) {
-    if (!(mask >> a & 1)) continue;
-    if (a == kAxes - 1) {
-      lift_rows(points(grid) / grid[a], grid[a], x, true, lift);
-    } else {
-      lift_axis(Along(grid, a), x, true, lift);
-    }
+LevelMerge::LevelMerge(const Index4& grid, uint8_t mask)
+    : grid_(grid),
+      mask_(mask),
+      split_rows_((mask >> (kAxes - 1) & 1) != 0),
+      evens_(split_rows_ ? (grid[3] + 1) / 2 : grid[3]),
+      rows_(int64_t{grid[0]} * grid[1] * grid[2]),
+      stride_(split_rows_ ? grid[3] + 4 : grid[3]) {
+  padded_.resize(static_cast<size_t>(rows_ * stride_) + kOverhang);
+  std::fill(padded_.end() - kOverhang, padded_.end(), 0);
+  for (int64_t r = 0; split_rows_ && r < rows_; ++r) {
+    // Margins are lifted with their rows along the other axes, so they need to be numbers.
+    int32_t* const at = padded_.data() + r * stride_;
+    at[0] = at[evens_ + 1] = at[evens_ + 2] = at[stride_ - 1] = 0;
   }
 }
 
-int32_t scale_low(int32_t x, int axes) {
-  for (; axes > 0; --axes) x = scaled(x, kLowGain);
-  return x;
+void LevelMerge::low(const LevelValues& values) {
+  if (values.empty()) return no_band(0);
+  band(0, values.data(), [this](const int32_t* in, int32_t* out) {
+    kernels().scale(in, evens_, kLowGain, std::popcount(mask_), out);
+  });
+}
+
+void LevelMerge::no_band(uint8_t axes) {
+  const Index4 count = band_count(grid_, mask_, axes);
+  for_rows(count, [&](const Index4& i) { std::fill_n(row(axes, i), count[3], 0); });
+}
+
+void LevelMerge::merge_row(int32_t* even, int32_t* odd, int32_t* out) const {
+  const int odds = grid_[3] / 2;
+  for (int step = 3; step >= 0; --step) {
+    if (step % 2 == 0) {
+      even[evens_] = even[evens_ - 1];  // right of the last odd point, where the length is even
+      kernels().lift(odd, even, even + 1, odds, kLift[step]);
+    } else {
+      odd[-1] = odd[0];
+      odd[odds] = odd[odds - 1];
+      kernels().lift(even, odd - 1, odd, evens_, kLift[step]);
+    }
+  }
+  kernels().interleave(even, odd, evens_, out);
+}
+
+LevelValues LevelMerge::finish() {
+  Index4 wide = grid_;
+  wide[3] = static_cast<int>(stride_);
+  for (int a = 0; a < kAxes - 1; ++a) {
+    if (mask_ >> a & 1) lift_axis(Along(wide, a), padded_.data(), true, kernels().lift);
+  }
+  if (!split_rows_) return std::move(padded_);
+  LevelValues whole(static_cast<size_t>(points(grid_)) + kOverhang);
+  for (int64_t r = 0; r < rows_; ++r) {
+    int32_t* const even = padded_.data() + r * stride_ + 1;
+    merge_row(even, even + evens_ + 2, whole.data() + r * grid_[3]);
+  }
+  return whole;
 }
 
 double unscale_low(double x, int axes) {

@@ -71,11 +71,50 @@ void for_band_points(const Index4& grid, uint8_t mask, uint8_t axes, At&& at) {
 
 // Writer: in place, row-major, interleaved: the point of a band stays where it was in the grid.
 void split(const Index4& grid, uint8_t mask, std::span<double> x);
-// Reader: the inverse, integers, wrapping where damaged input asks for it. Band 0 must have been scaled by
-// scale_low.
-void merge(const Index4& grid, uint8_t mask, std::span<int32_t> x);
-// What a value of band 0 becomes before it is merged, and back (writer).
-int32_t scale_low(int32_t x, int axes);
+
+// Values of a box of points, row-major, with kOverhang to spare; empty: all of them are zero.
+using LevelValues = Array<int32_t>;
+
+// Reader: one level on its way back, integers, wrapping where damaged input asks for it. Every band is put
+// where it belongs, then finish() merges them. While that goes on the even and the odd points of a row stand
+// apart where the last axis is split, with a point of margin on both sides of each.
+class LevelMerge {
+ public:
+  LevelMerge(const Index4& grid, uint8_t mask);
+  // Band 0, scaled.
+  void low(const LevelValues& values);
+  void no_band(uint8_t axes);
+  // fill(in, out): one row of a band, from `values` to its place.
+  template <class Fill>
+  void band(uint8_t axes, const int32_t* values, Fill&& fill) {
+    const Index4 count = band_count(grid_, mask_, axes);
+    for_rows(count, [&](const Index4& i) {
+      fill(values, row(axes, i));
+      values += count[3];
+    });
+  }
+  LevelValues finish();
+
+ private:
+  int32_t* row(uint8_t axes, const Index4& i) {
+    int64_t r = 0;
+    for (int a = 0; a < kAxes - 1; ++a) {
+      r = r * grid_[a] + (mask_ >> a & 1 ? 2 * int64_t{i[a]} + (axes >> a & 1) : i[a]);
+    }
+    const int64_t half = !split_rows_ ? 0 : axes >> (kAxes - 1) & 1 ? evens_ + 3 : 1;
+    return padded_.data() + r * stride_ + half;
+  }
+  void merge_row(int32_t* even, int32_t* odd, int32_t* out) const;
+
+  Index4 grid_;
+  uint8_t mask_;
+  bool split_rows_;
+  int evens_;  // points of a row of band 0
+  int64_t rows_, stride_;
+  LevelValues padded_;
+};
+
+// What the writer divides band 0 by so that its gain at frequency zero is 1; LevelMerge::low is the inverse.
 double unscale_low(double x, int axes);
 
 }  // namespace h5neural

@@ -80,6 +80,90 @@ TEST_P(EverySet, AcceptsAsTheScalarSet) {
   }
 }
 
+// All counts, so that every part of a vector is the last one; nothing but what is asked for is written.
+TEST_P(EverySet, LiftsAndReconstructsAsTheScalarSet) {
+  std::mt19937 random(4);
+  constexpr int kCount = 70;
+  const auto numbers = [&random](int shifts) {
+    std::vector<int32_t> v(kCount + kOverhang);
+    for (auto& x : v) x = static_cast<int32_t>(random()) >> random() % static_cast<unsigned>(shifts);
+    return v;
+  };
+  for (int count = 0; count <= kCount; ++count) {
+    for (const int32_t c : {INT32_MIN, INT32_MAX, -425774695, 119052964, 1, 0}) {
+      const std::vector<int32_t> left = numbers(20), right = numbers(20), start = numbers(20);
+      std::vector<int32_t> expected = start, found = start;
+      scalar_kernels().lift(expected.data(), left.data(), right.data(), count, c);
+      set_->lift(found.data(), left.data(), right.data(), count, c);
+      ASSERT_EQ(found, expected) << count << " " << c;
+      for (const int times : {0, 1, 4}) {
+        scalar_kernels().scale(left.data(), count, c, times, expected.data());
+        set_->scale(left.data(), count, c, times, found.data());
+        ASSERT_EQ(found, expected) << count << " " << c;
+      }
+    }
+    std::vector<int32_t> q = numbers(31);
+    for (auto& x : q) x = std::clamp(x, -(1 << 30), 1 << 30);
+    for (const int32_t step : {1, 3, 64, 1000003, (1 << 30) - 1, 1 << 30}) {
+      for (const int part : {-16, 0, 15}) {
+        const ReconstructionPoints r{step, static_cast<int32_t>(int64_t{step} * part / 64),
+                                     static_cast<int32_t>(int64_t{step} * -part / 65), 1 << 30};
+        std::vector<int32_t> expected = q, found = q;
+        scalar_kernels().reconstruct(q.data(), count, r, expected.data());
+        set_->reconstruct(q.data(), count, r, found.data());
+        ASSERT_EQ(found, expected) << count << " " << step << " " << part;
+      }
+    }
+    const std::vector<int32_t> odd = numbers(31);
+    std::vector<int32_t> expected(2 * (kCount + kOverhang)), found = expected;
+    scalar_kernels().interleave(q.data(), odd.data(), count, expected.data());
+    set_->interleave(q.data(), odd.data(), count, found.data());
+    for (int k = 0; k < 2 * count; ++k) ASSERT_EQ(found[k], expected[k]) << count << " " << k;
+  }
+}
+
+TEST_P(EverySet, WeighsRowsAsTheScalarSet) {
+  std::mt19937 random(5);
+  constexpr int kCount = 70, kRows = 23;
+  std::vector<uint16_t> magnitudes(kCount + kOverhang + kRows);
+  const uint16_t* rows[kRows];
+  for (int r = 0; r < kRows; ++r) rows[r] = magnitudes.data() + r;
+  for (int count = 0; count <= kCount; ++count) {
+    for (auto& m : magnitudes) m = static_cast<uint16_t>(count % 2 ? 16383 : random() % 16384);
+    std::vector<WeighedRows> sums;
+    for (int r = 0; r <= kRows; r += 1 + r / 2)
+      sums.push_back({static_cast<uint32_t>(random() % 257), r, rows});
+    std::vector<uint32_t> expected(kCount + kOverhang, 4000000000u), found = expected;
+    scalar_kernels().weigh(sums, count, expected.data());
+    set_->weigh(sums, count, found.data());
+    for (int k = 0; k < count; ++k) ASSERT_EQ(found[k], expected[k]) << count << " " << k;
+  }
+}
+
+// In arrays of their very size: a set that reads or writes beyond them is found by the sanitizers.
+TEST_P(EverySet, SeesRoughnessAsTheScalarSet) {
+  std::mt19937 random(6);
+  for (int count = 1; count <= 70; ++count) {
+    std::array<std::vector<int32_t>, 9> row;
+    for (auto& r : row) {
+      for (int k = 0; k < count; ++k) {
+        const int32_t v = static_cast<int32_t>(random() % ((1u << 29) + 1)) - (1 << 28);
+        r.push_back(count % 3 == 0 ? (v < 0 ? -(1 << 28) : 1 << 28) : v >> random() % 29);
+      }
+    }
+    RowsBeside b;
+    for (b.axes = 0; b.axes <= kRoughAxes; ++b.axes) {
+      std::vector<uint8_t> expected(static_cast<size_t>(count)), found(expected);
+      scalar_kernels().roughness(row[8].data(), b, count, expected.data());
+      set_->roughness(row[8].data(), b, count, found.data());
+      ASSERT_EQ(found, expected) << count << " " << b.axes;
+      if (b.axes == kRoughAxes) break;
+      b.before[b.axes] = row[b.axes].data();
+      b.after[b.axes] = row[b.axes + 4].data();
+    }
+  }
+}
+
 TEST_P(EverySet, FitsAsTheScalarSet) {
   std::mt19937 random(3);
   std::normal_distribution<float> normal;
@@ -134,6 +218,26 @@ TEST(Kernels, ScalarGivesTheseNumbers) {
   EXPECT_EQ(out[0], 51425);
   scalar_kernels().contexts(c, out, 0, 1, context);
   EXPECT_EQ(context[0], 27);
+}
+
+TEST(Kernels, ScalarLiftsToTheseNumbers) {
+  int32_t x[] = {1000, -7, 1 << 30, 0};
+  const int32_t left[] = {500, 3, INT32_MAX, -1}, right[] = {-3, 1000000, INT32_MAX, 0};
+  scalar_kernels().lift(x, left, right, 4, -425774695);
+  EXPECT_EQ(x[0], 1788);
+  EXPECT_EQ(x[1], 1586132);
+  EXPECT_EQ(x[2], 1073741821);
+  EXPECT_EQ(x[3], -2);
+  const int32_t in[] = {1000, -1};
+  scalar_kernels().scale(in, 2, 330222347, 2, x);
+  EXPECT_EQ(x[0], 1513);
+  EXPECT_EQ(x[1], -1);
+  const int32_t q[] = {0, 1, -2, 1 << 30};
+  scalar_kernels().reconstruct(q, 4, {640, 50, 20, 1 << 30}, x);
+  EXPECT_EQ(x[0], 0);
+  EXPECT_EQ(x[1], 590);
+  EXPECT_EQ(x[2], -1260);
+  EXPECT_EQ(x[3], 1 << 30);
 }
 
 }  // namespace

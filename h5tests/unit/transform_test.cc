@@ -52,9 +52,20 @@ TEST(Wavelet, ComesBackFromItsBands) {
       const std::vector<double> x = noise(n, 1 << 20);
       std::vector<double> bands = x;
       split(n, m, bands);
-      std::vector<int32_t> back(x.size());
-      for (size_t k = 0; k < x.size(); ++k) back[k] = static_cast<int32_t>(std::lround(bands[k]));
-      merge(n, m, back);
+      std::vector<int32_t> points_of_band, back;
+      LevelMerge level(n, m);
+      for (uint8_t axes = 0; axes < kClasses; ++axes) {
+        if ((axes & ~m) != 0) continue;
+        points_of_band.clear();
+        for_band_points(n, m, axes, [&](int64_t p, int64_t) {
+          points_of_band.push_back(static_cast<int32_t>(std::lround(bands[p])));
+        });
+        const int width = band_count(n, m, axes)[3];
+        level.band(axes, points_of_band.data(),
+                   [&](const int32_t* in, int32_t* out) { std::copy_n(in, width, out); });
+      }
+      const LevelValues merged = level.finish();
+      back.assign(merged.begin(), merged.begin() + static_cast<ptrdiff_t>(x.size()));
       // Each of four steps an axis rounds; the errors are amplified by less than two an axis.
       for (size_t k = 0; k < x.size(); ++k) ASSERT_NEAR(back[k], x[k], 40) << int{m};
     }
