@@ -101,7 +101,7 @@ READ_NETCDF = ("import sys, netCDF4, hashlib\nd = netCDF4.Dataset(sys.argv[1]); 
 
 
 def test_a_file_with_its_weights_is_read_anywhere(h5neural, elsewhere, series, tmp_path):
-    path = pack(h5neural, series, tmp_path / "out.h5", renamed(tmp_path / "w.safetensors", "mine"), "--embed")
+    path = pack(h5neural, series, tmp_path / "out.h5", renamed(tmp_path / "w.safetensors", "mine"), "--embed=always")
     with h5py.File(series) as f:
         before = f["U_CHI"][...]
     moved = os.path.join(elsewhere.folder, "moved.h5")
@@ -140,7 +140,7 @@ def test_two_files_with_different_weights_in_one_process(h5neural, elsewhere, se
     expected = []
     for name in ("one", "two"):
         path = pack(h5neural, series, os.path.join(elsewhere.folder, f"{name}.h5"),
-                    renamed(tmp_path / f"{name}.safetensors", name), "--embed")
+                    renamed(tmp_path / f"{name}.safetensors", name), "--embed=always")
         os.chmod(path, 0o644)
         expected.append(elsewhere.python(READ_H5PY, path).strip())
     said = elsewhere.python("""
@@ -163,7 +163,7 @@ def test_what_stood_in_the_user_block_stays(h5neural, series, tmp_path):
     text = bytes(range(256)) * 4
     with open(source, "r+b") as f:
         f.write(text)
-    pack(h5neural, source, out, WEIGHTS, "--embed")
+    pack(h5neural, source, out, WEIGHTS, "--embed=always")
     with open(out, "rb") as f:
         start = f.read(2048)
     assert start[:1024] == text and start[1024:1040] == MAGIC
@@ -179,7 +179,7 @@ def test_what_stood_in_the_user_block_stays(h5neural, series, tmp_path):
 def test_weights_that_no_chunk_uses_are_not_put_in(h5neural, tmp_path):
     with h5py.File(tmp_path / "in.h5", "w") as f:
         f["U_CHI"] = fields.wave((32, 32, 32))[None] + np.random.default_rng(1).standard_normal((2, 32, 32, 32)).astype("f4")
-    done = h5neural("repack", "--rel", "1e-3", "--chunk", "1,32,32,32", "--weights", WEIGHTS, "--embed", tmp_path / "in.h5",
+    done = h5neural("repack", "--rel", "1e-3", "--chunk", "1,32,32,32", "--weights", WEIGHTS, "--embed=always", tmp_path / "in.h5",
                     tmp_path / "out.h5")
     assert "no chunk" in done.stderr and os.path.getsize(tmp_path / "out.h5") < 300000
     # And those that are used no more are dropped when the file is coded anew.
@@ -187,7 +187,7 @@ def test_weights_that_no_chunk_uses_are_not_put_in(h5neural, tmp_path):
 
 
 def test_coded_anew_without_a_model_a_file_drops_its_weights(h5neural, series, tmp_path):
-    path = pack(h5neural, series, tmp_path / "out.h5", WEIGHTS, "--embed")
+    path = pack(h5neural, series, tmp_path / "out.h5", WEIGHTS, "--embed=always")
     assert ".h5neural" in h5py.File(path)
     h5neural("repack", "--rel", "1e-2", "--model", "none", "--dataset", "U_CHI", path, tmp_path / "none.h5")
     assert ".h5neural" not in h5py.File(tmp_path / "none.h5") and os.path.getsize(tmp_path / "none.h5") < 100000
@@ -196,7 +196,7 @@ def test_coded_anew_without_a_model_a_file_drops_its_weights(h5neural, series, t
 def test_rewritten_by_h5repack(h5neural, run, elsewhere, series, tmp_path):
     """It moves the weights and keeps the record: readers say so, and both remedies work."""
     weights = renamed(tmp_path / "w.safetensors", "mine")
-    path, moved = pack(h5neural, series, tmp_path / "out.h5", weights, "--embed"), os.path.join(elsewhere.folder, "re.h5")
+    path, moved = pack(h5neural, series, tmp_path / "out.h5", weights, "--embed=always"), os.path.join(elsewhere.folder, "re.h5")
     run("h5repack", path, moved)
     with open(path, "rb") as a, open(moved, "rb") as b:
         if a.read(2048) == b.read(2048):
@@ -214,6 +214,147 @@ def test_rewritten_by_h5repack(h5neural, run, elsewhere, series, tmp_path):
     h5neural("weights", "install", "--to", store, moved)
     os.chmod(store, 0o755)
     assert elsewhere.python(READ_H5PY, moved, H5NEURAL_WEIGHTS_PATH=store) == expected
+
+
+# ---- do they pay for themselves?
+
+EDGE = 16
+
+
+def pattern(seed):
+    """A field that only weights made for it can predict."""
+    return np.random.default_rng(seed).integers(-8000, 8001, (EDGE,) * 3, "i4")
+
+
+def made_for(path, seed):
+    """Weights of about 20 KiB that know one pattern: a mean field, and a mode that says nothing."""
+    points = EDGE**3
+    mode = np.zeros((points, 1), "i1")
+    mode[0] = 1
+    arrays = {"mean": pattern(seed).ravel(), "fine": mode, "zero": np.zeros(1, "<i4"), "one": np.ones((1, 1), "i1"),
+              "sigma": np.ones(1, "<i4")}
+
+    def linear(source, weight, bias):
+        return {"op": "linear", "in": [source], "weight": weight, "bias": bias}
+
+    def value(limit):
+        return {"shape": [1], "min": -limit, "max": limit}
+
+    def clamp(source, limit):
+        return {"op": "clamp", "in": [source], "min": -limit, "max": limit}
+
+    programs = {
+        "coefficients": {"inputs": [value(100), value(100)], "outputs": [4],
+                         "ops": [linear(0, "one", "zero"), {"op": "add", "in": [2, 1]}, clamp(3, 200)]},
+        "field": {"inputs": [value(200)], "outputs": [1], "ops": [linear(0, "fine", "mean")]},
+        "encode": {"inputs": [value(8191)], "outputs": [2], "ops": [linear(0, "one", "zero"), clamp(1, 100)]}}
+    config = {"form": "chunk", "extents": [EDGE] * 3, "units": [0, 0], "scales": [0, 0]}
+    header = {"__metadata__": {"format": "h5neural-weights-1", "name": f"pattern-{seed}", "family": "swae",
+                               "config": json.dumps(config), **{f"program.{k}": json.dumps(v) for k, v in programs.items()}}}
+    data = b""
+    for name, a in arrays.items():
+        header[name] = {"dtype": {1: "I8", 4: "I32"}[a.itemsize], "shape": list(a.shape), "data_offsets": [len(data), len(data) + a.nbytes]}
+        data += a.tobytes()
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with open(path, "wb") as f:
+        f.write(struct.pack("<Q", len(text)) + text + data)
+    return path
+
+
+def chunks_of(*seeds, dtype="f4"):
+    """One chunk for each seed: its pattern, each time in another unit."""
+    return np.concatenate([pattern(s) * (1 + 0.1 * k) + k for k, s in enumerate(seeds)]).astype(dtype)
+
+
+def models_of(h5neural, path, name="/u"):
+    """The names of the models of the chunks, in order."""
+    (d,) = [d for d in json.loads(h5neural("info", path, "--json").stdout)[0]["datasets"] if d["path"] == name]
+    return [c["model_name"] for c in d["chunks"]]
+
+
+def embed(h5neural, source, out, *more, weights=()):
+    given = [a for w in weights for a in ("--weights", w)]
+    return json.loads(h5neural("repack", "--rel", "1e-2", "--chunk", f"{EDGE},{EDGE},{EDGE}", *given, *more, "--json", source,
+                               out).stdout)
+
+
+def payloads(path, name="u"):
+    with h5py.File(path) as f:
+        d = f[name].id
+        return [d.read_direct_chunk(d.get_chunk_info(i).chunk_offset)[1] for i in range(d.get_num_chunks())]
+
+
+@pytest.mark.parametrize("dtype", ["<f4", ">f8"])
+def test_weights_that_save_less_than_their_size_stay_out(h5neural, elsewhere, tmp_path, dtype):
+    weights, source, values = made_for(tmp_path / "w.safetensors", 1), tmp_path / "in.h5", chunks_of(1, 1, dtype=dtype)
+    with h5py.File(source, "w") as f:
+        f.create_dataset("u", data=values[:-3], maxshape=(None, EDGE, EDGE), chunks=(EDGE,) * 3)  # ends inside of a chunk
+    always = embed(h5neural, source, tmp_path / "always.h5", "--embed=always", weights=[weights])
+    assert [w["sha256"] for w in always["weights"]] == [digest(weights)] and always["weights_left_out"] == []
+    assert "pattern-1" in models_of(h5neural, tmp_path / "always.h5")
+    said = embed(h5neural, source, tmp_path / "auto.h5", "--embed", weights=[weights])
+    none = embed(h5neural, source, tmp_path / "none.h5", "--model", "none")
+    (left,) = said["weights_left_out"]
+    assert said["weights"] == [] and left["hash"] == digest(weights)[:16] and left["bytes"] == os.path.getsize(weights)
+    (note,) = said["notes"]
+    assert "--embed=always" in note and "pattern-1" in note and str(left["saved_bytes"]) in note
+    # What they save is what the chunks grow by without them.
+    sizes = {name: sum(map(len, payloads(tmp_path / f"{name}.h5"))) for name in ("always", "auto", "none")}
+    assert sizes["auto"] - sizes["always"] == left["saved_bytes"] > 0 and left["saved_bytes"] <= left["bytes"]
+    assert left["chunks"] == sum(m == "pattern-1" for m in models_of(h5neural, tmp_path / "always.h5"))
+    # The file is the one that --model none makes, in its filter values too, and needs no weights.
+    assert payloads(tmp_path / "auto.h5") == payloads(tmp_path / "none.h5") and sizes["auto"] == sizes["none"]
+    words = [h5py.File(tmp_path / f"{n}.h5")["u"].id.get_create_plist().get_filter(0)[2] for n in ("auto", "none")]
+    assert words[0] == words[1] and ".h5neural" not in h5py.File(tmp_path / "auto.h5")
+    assert os.path.getsize(tmp_path / "auto.h5") < os.path.getsize(tmp_path / "always.h5") - left["bytes"] + left["saved_bytes"] + 4096
+    path = shutil.copy(tmp_path / "auto.h5", elsewhere.folder)
+    os.chmod(path, 0o644)
+    elsewhere.python("import sys, h5py; h5py.File(sys.argv[1])['u'][...]", path)
+    with h5py.File(path) as f:
+        assert f["u"].shape == (2 * EDGE - 3, EDGE, EDGE) and f["u"].dtype == dtype
+        fields.check(values[:-3], f["u"][...], REL, 1e-2, (EDGE,) * 3)
+    assert sorted(os.listdir(tmp_path)) == ["always.h5", "auto.h5", "in.h5", "none.h5", "w.safetensors"]
+
+
+def test_weights_that_pay_for_themselves_are_put_in(h5neural, tmp_path):
+    weights, source = made_for(tmp_path / "w.safetensors", 1), tmp_path / "in.h5"
+    with h5py.File(source, "w") as f:
+        f["u"], f["v"] = chunks_of(*[1] * 10), chunks_of(*[1] * 10)  # neither would pay them alone
+    said = embed(h5neural, source, tmp_path / "out.h5", "--embed", weights=[weights])
+    assert [w["sha256"] for w in said["weights"]] == [digest(weights)] and said["weights_left_out"] == []
+    embed(h5neural, source, tmp_path / "none.h5", "--model", "none")
+    assert os.path.getsize(tmp_path / "out.h5") < os.path.getsize(tmp_path / "none.h5")
+    assert models_of(h5neural, tmp_path / "out.h5") == ["pattern-1"] * 10
+
+
+def test_of_two_weights_each_is_asked_for_itself(h5neural, tmp_path):
+    good, poor = made_for(tmp_path / "good.safetensors", 1), made_for(tmp_path / "poor.safetensors", 2)
+    source, seeds = tmp_path / "in.h5", [1] * 5 + [2] + [1] * 10
+    with h5py.File(source, "w") as f:
+        f["u"] = chunks_of(*seeds)
+    embed(h5neural, source, tmp_path / "always.h5", "--embed=always", weights=[good, poor])
+    assert models_of(h5neural, tmp_path / "always.h5") == [f"pattern-{s}" for s in seeds]
+    said = embed(h5neural, source, tmp_path / "out.h5", "--embed", weights=[good, poor])
+    assert [w["sha256"] for w in said["weights"]] == [digest(good)]
+    assert [w["hash"] for w in said["weights_left_out"]] == [digest(poor)[:16]]
+    models = models_of(h5neural, tmp_path / "out.h5")
+    assert [m for m in models if m] == ["pattern-1"] * 15 and not models[5]
+    before, after = payloads(tmp_path / "always.h5"), payloads(tmp_path / "out.h5")
+    assert before[:5] + before[6:] == after[:5] + after[6:] and len(after[5]) > len(before[5])
+
+
+def test_weights_that_a_copied_dataset_needs_stay(h5neural, tmp_path):
+    weights, source, coded = made_for(tmp_path / "w.safetensors", 1), tmp_path / "in.h5", tmp_path / "coded.h5"
+    with h5py.File(source, "w") as f:
+        f["u"], f["v"] = chunks_of(1, 1), chunks_of(1)
+    embed(h5neural, source, coded, "--embed=always", "--dataset", "u", weights=[weights])
+    said = embed(h5neural, coded, tmp_path / "out.h5", "--embed", "--dataset", "v", weights=[weights])
+    assert [w["sha256"] for w in said["weights"]] == [digest(weights)] and said["weights_left_out"] == []
+    assert models_of(h5neural, tmp_path / "out.h5", "/v") == ["pattern-1"]
+    # Coded again, all of it, they are asked for like others.
+    said = embed(h5neural, coded, tmp_path / "again.h5", "--embed", "--dataset", "u,v", weights=[weights])
+    assert said["weights"] == [] and len(said["weights_left_out"]) == 1 and ".h5neural" not in h5py.File(tmp_path / "again.h5")
 
 
 # ---- the subcommands
@@ -244,7 +385,7 @@ def test_install_and_extract(h5neural, elsewhere, series, tmp_path):
     assert digest(installed) == digest(mine) and (home / "h5neural" / "weights" / os.path.basename(installed)).exists()
     assert open(installed.replace(".safetensors", ".md")).read() == "the card"
     h5neural("repack", "--lossless", "--dataset", "U_CHI", path, tmp_path / "x.h5", env={"XDG_DATA_HOME": str(home)})
-    carrying = pack(h5neural, series, tmp_path / "with.h5", mine, "--embed")
+    carrying = pack(h5neural, series, tmp_path / "with.h5", mine, "--embed=always")
     extracted = h5neural("weights", "extract", carrying, "-o", tmp_path / "some" / "where").stdout.strip()
     assert digest(extracted) == digest(mine) and extracted.startswith(str(tmp_path / "some" / "where"))
     assert "no weights" in h5neural("weights", "extract", path, status=2).stderr
@@ -275,7 +416,7 @@ def with_record(path, bytes_):
 @pytest.fixture
 def carrying(h5neural, elsewhere, series, tmp_path):
     """A file with weights of its own, its record's one entry, and what a stranger's reader says of it."""
-    path = pack(h5neural, series, os.path.join(elsewhere.folder, "file.h5"), renamed(tmp_path / "w.safetensors", "mine"), "--embed")
+    path = pack(h5neural, series, os.path.join(elsewhere.folder, "file.h5"), renamed(tmp_path / "w.safetensors", "mine"), "--embed=always")
     os.chmod(path, 0o644)
     with open(path, "rb") as f:
         f.seek(HALF)
@@ -368,7 +509,7 @@ def test_a_hostile_record_costs_its_reading_once(h5neural, tmp_path):
 
 def test_the_file_position_of_others_stays(h5neural, series, tmp_path):
     """The search looks into every open file of the process, and must leave no trace there."""
-    path = pack(h5neural, series, tmp_path / "out.h5", WEIGHTS, "--embed")
+    path = pack(h5neural, series, tmp_path / "out.h5", WEIGHTS, "--embed=always")
     engine = ctypes.CDLL(os.path.join(PLUGIN_DIR, "..", "libh5neural.so"))
     import fcntl
     reader, writer = os.pipe()

@@ -29,5 +29,6 @@ Command add_repack(CLI::App& app);
 Command add_weights(CLI::App& app);
 Command add_export_latents(CLI::App& app);
 Command add_preview(CLI::App& app);
+Command add_feasibility(CLI::App& app);
 
 }  // namespace h5neural::tool

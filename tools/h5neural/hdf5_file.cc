@@ -249,6 +249,27 @@ void read_block(const Dataset& dataset, const Extents& offset, const Extents& si
   }
 }
 
+void read_whole_chunk(const Dataset& dataset, const Extents& offset, const Extents& chunk, hid_t memory_type,
+                      std::vector<uint8_t>& out) {
+  const size_t element = H5Tget_size(memory_type);
+  const Handle memory(H5Screate_simple(static_cast<int>(chunk.size()), chunk.data(), nullptr), H5Sclose);
+  out.assign(static_cast<size_t>(H5Sget_simple_extent_npoints(memory)) * element, 0);
+  const Extents size = clip_block(dataset.extents, chunk, offset), zero(chunk.size(), 0);
+  if (size != chunk && dataset.fill) {
+    const Handle dcpl(H5Dget_create_plist(dataset.id), H5Pclose);
+    std::vector<uint8_t> fill(element);
+    if (H5Pget_fill_value(dcpl, memory_type, fill.data()) >= 0) {
+      for (size_t i = 0; i < out.size(); ++i) out[i] = fill[i % element];
+    }
+  }
+  const Handle file_space(H5Dget_space(dataset.id), H5Sclose);
+  H5Sselect_hyperslab(file_space, H5S_SELECT_SET, offset.data(), nullptr, size.data(), nullptr);
+  H5Sselect_hyperslab(memory, H5S_SELECT_SET, zero.data(), nullptr, size.data(), nullptr);
+  if (H5Dread(dataset.id, memory_type, memory, file_space, H5P_DEFAULT, out.data()) < 0) {
+    fail("{}: the chunk at {} cannot be read ({})", dataset.path, extents_text(offset), hdf5_error());
+  }
+}
+
 bool next_block(const Extents& extents, const Extents& block, Extents& offset) {
   if (std::find(extents.begin(), extents.end(), 0) != extents.end()) return false;
   if (offset.empty()) {

@@ -103,6 +103,11 @@ std::optional<StoredChunk> read_stored_chunk(const Dataset& dataset, const Exten
 void read_block(const Dataset& dataset, const Extents& offset, const Extents& size, hid_t memory_type,
                 void* out);
 
+// The same into a whole chunk of extents `chunk`, C order, as HDF5 hands it to filters: beyond the dataset's
+// edge stands the fill value. Throws ToolError.
+void read_whole_chunk(const Dataset& dataset, const Extents& offset, const Extents& chunk, hid_t memory_type,
+                      std::vector<uint8_t>& out);
+
 // Steps through the blocks of an array in C order: `offset` is set to the start of the next block. Start with
 // an empty offset; false when there is none left. Arrays of rank 0 have one block.
 bool next_block(const Extents& extents, const Extents& block, Extents& offset);

@@ -18,10 +18,10 @@ int run(int argc, char** argv) {
       "h5neural");
   app.set_version_flag("--version", "h5neural " H5NEURAL_VERSION);
   app.require_subcommand(1);
-  const std::array commands{tool::add_flags(app),  tool::add_info(app),    tool::add_verify(app),
-                            tool::add_doctor(app), tool::add_train(app),   tool::add_bench(app),
-                            tool::add_repack(app), tool::add_weights(app), tool::add_export_latents(app),
-                            tool::add_preview(app)};
+  const std::array commands{tool::add_flags(app),   tool::add_info(app),       tool::add_verify(app),
+                            tool::add_doctor(app),  tool::add_train(app),      tool::add_bench(app),
+                            tool::add_repack(app),  tool::add_weights(app),    tool::add_export_latents(app),
+                            tool::add_preview(app), tool::add_feasibility(app)};
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {

@@ -3,8 +3,10 @@
 
 #include <algorithm>
 
+#include "cd_values.h"
 #include "filter_id.h"
 #include "h5neural/h5neural.h"
+#include "payload_summary.h"
 #include "tool_error.h"
 
 namespace h5neural::tool {
@@ -72,6 +74,17 @@ void write_block(hid_t to, const std::string& path, const Extents& offset, const
   }
 }
 
+// A dataset at `link` like `from`, with the filter, and no values yet.
+Handle create_coded(const Dataset& from, hid_t type, const NewLink& link, const Extents& chunk,
+                    const std::vector<unsigned>& words) {
+  const Handle old(H5Dget_create_plist(from.id), H5Pclose);
+  const Handle dcpl = properties_like(old, type, chunk, words, from.path);
+  const Handle space(H5Dget_space(from.id), H5Sclose);
+  Handle to(H5Dcreate2(link.parent, link.name, type, space, link.properties, dcpl, H5P_DEFAULT), H5Dclose);
+  if (!to.valid()) fail("{}: it cannot be created with the filter ({})", from.path, hdf5_error());
+  return to;
+}
+
 }  // namespace
 
 std::string why_not_served(const Dataset& d) {
@@ -103,12 +116,7 @@ Extents choose_chunk(const Dataset& d, const Extents& asked) {
 
 void recode(const Dataset& from, hid_t type, const NewLink& link, const Extents& chunk,
             const std::vector<unsigned>& words) {
-  const Handle old(H5Dget_create_plist(from.id), H5Pclose);
-  const Handle dcpl = properties_like(old, type, chunk, words, from.path);
-  const Handle space(H5Dget_space(from.id), H5Sclose);
-  const Handle to(H5Dcreate2(link.parent, link.name, type, space, link.properties, dcpl, H5P_DEFAULT),
-                  H5Dclose);
-  if (!to.valid()) fail("{}: it cannot be created with the filter ({})", from.path, hdf5_error());
+  const Handle to = create_coded(from, type, link, chunk, words);
   if (never_written(from)) return;
   const hid_t memory_type = from.element == Element::kFloat32 ? H5T_NATIVE_FLOAT : H5T_NATIVE_DOUBLE;
   std::vector<uint8_t> values(product(chunk) * from.element_bytes);
@@ -118,6 +126,43 @@ void recode(const Dataset& from, hid_t type, const NewLink& link, const Extents&
     const Extents size = clip_block(from.extents, chunk, offset);
     read_block(from, offset, size, memory_type, values.data());
     write_block(to, from.path, offset, size, memory_type, values.data());
+  }
+}
+
+std::vector<uint8_t> payload_without_model(const Dataset& from, const Dataset& coded, const Extents& offset) {
+  const std::vector<unsigned>& words = coded.ours()->words;
+  h5n_params params{};
+  Message why;
+  if (cdv_read_stored(words.data(), words.size(), &params, &why) != 0) fail("{}: {}", coded.path, why.text);
+  params.model = H5N_MODEL_NONE;
+  const Handle type(H5Dget_type(coded.id), H5Tclose);
+  std::vector<uint8_t> values;
+  read_whole_chunk(from, offset, coded.chunk, type, values);
+  void* bytes = nullptr;
+  size_t size = 0;
+  h5n_error error{};
+  if (h5n_encode(&params, values.data(), values.size(), &bytes, &size, &error) != H5N_OK)
+    fail("{}, chunk at {}: {}", from.path, extents_text(offset), error.message);
+  const auto* const first = static_cast<const uint8_t*>(bytes);
+  std::vector<uint8_t> payload(first, first + size);
+  h5n_free(bytes);
+  return payload;
+}
+
+void recode_without(const Dataset& from, const Dataset& coded, hid_t type, const NewLink& link,
+                    const std::vector<unsigned>& words, const std::set<uint64_t>& without) {
+  const Handle to = create_coded(from, type, link, coded.chunk, words);
+  for (Extents offset; next_block(coded.extents, coded.chunk, offset);) {
+    const auto stored = read_stored_chunk(coded, offset);
+    if (!stored) continue;
+    std::string
+        none;  // a chunk that is no payload (an edge that HDF5 was told not to filter) is taken over too
+    const auto info = inspect(*stored, none);
+    const bool anew = info && without.contains(info->model);
+    const std::vector<uint8_t> payload = anew ? payload_without_model(from, coded, offset) : stored->bytes;
+    const uint32_t skipped = stored->unfiltered ? 1 : 0;  // a mask: ours is the only filter
+    if (H5Dwrite_chunk(to, H5P_DEFAULT, skipped, offset.data(), payload.size(), payload.data()) < 0)
+      fail("{}: the chunk at {} cannot be written ({})", from.path, extents_text(offset), hdf5_error());
   }
 }
 

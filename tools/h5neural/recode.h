@@ -1,6 +1,8 @@
 // recode.h: one dataset written anew with h5neural's filter in the place of whatever it had. Knows HDF5 and
 // the filter's id; the words come from request.h.
 #pragma once
+#include <cstdint>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -21,5 +23,14 @@ Extents choose_chunk(const Dataset& dataset, const Extents& asked);
 // Chunks that `from` does not store are not stored. Throws ToolError.
 void recode(const Dataset& from, hid_t type, const NewLink& link, const Extents& chunk,
             const std::vector<unsigned>& words);
+
+// What the filter of `coded`, a dataset of our own, would have stored for the chunk of `from` at `offset`,
+// had it been told to use no model. Throws ToolError.
+std::vector<uint8_t> payload_without_model(const Dataset& from, const Dataset& coded, const Extents& offset);
+
+// recode once more: `coded` is what recode made of `from`. Its payloads are taken over as they are, but for
+// those that need weights of `without`: these chunks are coded anew, without a model. Throws ToolError.
+void recode_without(const Dataset& from, const Dataset& coded, hid_t type, const NewLink& link,
+                    const std::vector<unsigned>& words, const std::set<uint64_t>& without);
 
 }  // namespace h5neural::tool

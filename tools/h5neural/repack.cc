@@ -4,9 +4,11 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -21,6 +23,7 @@
 #include "request.h"
 #include "tool_error.h"
 #include "weights_files.h"
+#include "weights_worth.h"
 
 namespace h5neural::tool {
 namespace {
@@ -35,7 +38,9 @@ struct Options {
   Request request;
   std::vector<std::string> datasets, weights;
   std::string chunk;
-  bool embed = false, json = false;
+  std::string embed = "no";  // "auto": where they pay for themselves; "always"
+  bool json = false;
+  bool embeds() const { return embed != "no"; }
 };
 
 // What is to become of each dataset of the input.
@@ -148,6 +153,7 @@ struct Carriage {
   FileBytes kept;                                        // of its user block
   uint64_t user_block = 0;                               // of the output
   std::vector<std::pair<std::string, uint64_t>> inside;  // SHA-256 and bytes of those that the output carries
+  std::vector<WeightsWorth> left_out;                    // they save less than their size
   std::vector<std::string> notes;
 };
 
@@ -156,8 +162,8 @@ Carriage prepare_carriage(hid_t in, const Options& o) {
   c.before = list_carried(in);
   c.user_block = user_block_of(in);
   c.kept = foreign_user_block(o.in, c.user_block);
-  if (o.embed || !c.before.empty()) {
-    c.user_block = user_block_for(c.kept.size(), c.before.size() + (o.embed ? all_weights().size() : 0));
+  if (o.embeds() || !c.before.empty()) {
+    c.user_block = user_block_for(c.kept.size(), c.before.size() + (o.embeds() ? all_weights().size() : 0));
   }
   return c;
 }
@@ -180,7 +186,7 @@ std::optional<FileBytes> bytes_to_carry(hid_t in, uint64_t hash, const Options& 
   for (const CarriedWeights& w : c.before) {
     if (w.hash() == hash) return read_carried(in, w);
   }
-  if (!o.embed) return std::nullopt;
+  if (!o.embeds()) return std::nullopt;
   const auto found = find_weights([hash](const h5n_weights& w) { return w.hash == hash; });
   if (found && fs::exists(found->source)) return read_weights_file(found->source);
   c.notes.push_back(
@@ -188,6 +194,44 @@ std::optional<FileBytes> bytes_to_carry(hid_t in, uint64_t hash, const Options& 
           ? fmt::format("the weights {} are compiled into the engine, and not put into the file", found->name)
           : fmt::format("chunks that were copied need the weights {:016x}, which are not found", hash));
   return std::nullopt;
+}
+
+// The size of weights that bytes_to_carry would find; nothing for those that would not travel.
+std::optional<uint64_t> size_if_carried(uint64_t hash, const Carriage& c) {
+  for (const CarriedWeights& w : c.before) {
+    if (w.hash() == hash) return w.length;
+  }
+  const auto found = find_weights([hash](const h5n_weights& w) { return w.hash == hash; });
+  std::error_code none;
+  if (!found || !fs::is_regular_file(found->source, none)) return std::nullopt;
+  return fs::file_size(found->source, none);
+}
+
+// The weights of the coded file that save less than their size. Those that copied chunks need stay, whatever
+// they save.
+std::vector<WeightsWorth> not_worth_it(hid_t in, hid_t coded, const Plan& plan, const Options& o,
+                                       const Carriage& c) {
+  std::map<uint64_t, WeightsWorth> worth;
+  for (const uint64_t hash : used_models(coded, o.out)) {
+    if (const auto bytes = size_if_carried(hash, c)) worth[hash] = {hash, *bytes};
+  }
+  for (const Plan::Entry& entry : plan.datasets) {
+    if (entry.why_copied.empty()) continue;
+    const Dataset d = open_dataset(in, entry.path);
+    if (d.ours() == nullptr || d.chunk.empty()) continue;
+    for (const ChunkSummary& chunk : summarise(d).stored) {
+      if (chunk.info) worth.erase(chunk.info->model);
+    }
+  }
+  for (const Plan::Entry& entry : plan.datasets) {
+    if (entry.why_copied.empty())
+      add_worth(open_dataset(in, entry.path), open_dataset(coded, entry.path), worth);
+  }
+  std::vector<WeightsWorth> out;
+  for (const auto& [hash, w] : worth) {
+    if (!w.pays()) out.push_back(w);
+  }
+  return out;
 }
 
 // Puts the weights that the file's chunks use into it: what it needs to be read anywhere, and no more.
@@ -200,7 +244,7 @@ void carry_weights(hid_t in, hid_t out, const Options& o, Carriage& c) {
     add_carried(out, sha256, known ? known->name : "", *bytes);
     c.inside.emplace_back(sha256, bytes->size());
   }
-  if (o.embed && c.inside.empty())
+  if (o.embeds() && c.inside.empty() && c.left_out.empty())
     c.notes.emplace_back("no chunk is smaller with weights, so none were put into the file");
 }
 
@@ -221,27 +265,62 @@ void flush(hid_t file, const std::string& path) {
   if (H5Fflush(file, H5F_SCOPE_GLOBAL) < 0) fail("{} cannot be written to its end ({})", path, hdf5_error());
 }
 
-CopyCounts write_file(hid_t in, const Options& o, const Plan& plan, Carriage& carriage,
-                      const std::string& path) {
-  const std::vector<unsigned> words = o.request.words();
+// How a dataset of the input that is to be coded gets to `link`.
+using Code = std::function<void(const Dataset& from, const Plan::Entry&, hid_t type, const NewLink& link)>;
+
+CopyCounts write_objects(hid_t in, const Plan& plan, const Carriage& carriage, const std::string& path,
+                         const Code& code) {
   const auto write = [&](const std::string& dataset, hid_t type, const NewLink& link) {
     const Dataset from = open_dataset(in, dataset);
     const auto found = plan.by_address.find(address_of(from.id));
     if (found == plan.by_address.end()) return false;
     const Plan::Entry& entry = plan.datasets[found->second];
     if (!entry.why_copied.empty()) return false;
-    if (!o.json) fmt::print(stderr, "coding {}\n", entry.path);
-    recode(from, type, link, entry.chunk, words);
+    code(from, entry, type, link);
     return true;
   };
-  CopyCounts counts;
-  {
-    const Handle out = create_like(in, path, carriage.user_block);
-    std::set<std::string> left_out;
-    if (!carriage.before.empty()) left_out.insert(kCarriedGroup);
-    counts = copy_objects(in, out, left_out, write);
-    flush(out, path);
+  const Handle out = create_like(in, path, carriage.user_block);
+  std::set<std::string> left_out;
+  if (!carriage.before.empty()) left_out.insert(kCarriedGroup);
+  const CopyCounts counts = copy_objects(in, out, left_out, write);
+  flush(out, path);
+  return counts;
+}
+
+// Writes the file at `path` again where weights do not pay for themselves, without them. Payloads that need
+// none of them are taken over.
+std::optional<CopyCounts> leave_weights_out(hid_t in, const Options& o, const Plan& plan, Carriage& carriage,
+                                            const std::string& path) {
+  const Handle coded = open_file(path);
+  carriage.left_out = not_worth_it(in, coded, plan, o, carriage);
+  if (carriage.left_out.empty()) return std::nullopt;
+  std::set<uint64_t> without;
+  Request request = o.request;
+  const uint64_t forced = request.params().model;
+  for (const WeightsWorth& w : carriage.left_out) {
+    without.insert(w.hash);
+    if (w.hash == forced) request.use_model("none");  // later writers would ask for them
+    carriage.notes.push_back(left_out_text(w));
   }
+  const std::vector<unsigned> words = request.words();
+  // The first file has no name from here on, and is gone when it is closed.
+  fs::remove(path);
+  return write_objects(in, plan, carriage, path,
+                       [&](const Dataset& from, const Plan::Entry& entry, hid_t type, const NewLink& link) {
+                         recode_without(from, open_dataset(coded, entry.path), type, link, words, without);
+                       });
+}
+
+CopyCounts write_file(hid_t in, const Options& o, const Plan& plan, Carriage& carriage,
+                      const std::string& path) {
+  const std::vector<unsigned> words = o.request.words();
+  CopyCounts counts =
+      write_objects(in, plan, carriage, path,
+                    [&](const Dataset& from, const Plan::Entry& entry, hid_t type, const NewLink& link) {
+                      if (!o.json) fmt::print(stderr, "coding {}\n", entry.path);
+                      recode(from, type, link, entry.chunk, words);
+                    });
+  if (o.embed == "auto") counts = leave_weights_out(in, o, plan, carriage, path).value_or(counts);
   {
     // Opened again: HDF5 1.10 cannot visit the groups of a file that it has just made.
     const Handle out = open_file_to_write(path);
@@ -317,12 +396,23 @@ nlohmann::json weights_json(const Carriage& c) {
   return out;
 }
 
+nlohmann::json left_out_json(const Carriage& c) {
+  nlohmann::json out = nlohmann::json::array();
+  for (const WeightsWorth& w : c.left_out) {
+    out.push_back({{"hash", fmt::format("{:016x}", w.hash)},
+                   {"bytes", w.bytes},
+                   {"chunks", w.chunks},
+                   {"saved_bytes", w.saved}});
+  }
+  return out;
+}
+
 // One weights file that was given is the model, unless another was asked for; of several each chunk takes the
 // best.
 void use_weights(Options& o) {
   for (const std::string& path : o.weights) use_weights_file(path);
   if (o.weights.size() == 1 && o.request.leaves_the_model_open()) o.request.use_model(o.weights.front());
-  if (!o.weights.empty() && !o.embed) {
+  if (!o.weights.empty() && !o.embeds()) {
     fmt::print(stderr, "readers must find the weights too; --embed puts them into the file\n");
   }
 }
@@ -349,6 +439,7 @@ int run(const Options& given) {
                                       {"bytes", after},
                                       {"lost_references", counts.lost_references},
                                       {"weights", weights_json(carriage)},
+                                      {"weights_left_out", left_out_json(carriage)},
                                       {"notes", carriage.notes},
                                       {"datasets", json_of(plan)}}
                            .dump(2));
@@ -390,7 +481,10 @@ Command add_repack(CLI::App& app) {
                   "Chunks of these extents (default: the dataset's own, else up to 1 MiB)")
       ->type_name("Z,Y,X");
   sub->add_option("--weights", o->weights, "Weights file to use; of several, each chunk takes the best");
-  sub->add_flag("--embed", o->embed, "Put the weights that chunks use into OUT, so that it is read anywhere");
+  sub->add_flag("--embed{auto}", o->embed,
+                "Put the weights that chunks use into OUT, so that it is read anywhere, where they save more "
+                "than their size; the chunks of others are coded without them. --embed=always: in any case")
+      ->check(CLI::IsMember({"auto", "always", "no"}));
   sub->add_flag("--json", o->json, "The report as JSON");
   return {sub, [o] { return run(*o); }};
 }

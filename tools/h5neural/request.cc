@@ -80,6 +80,13 @@ void check_with_engine(h5n_params params) {
 }  // namespace
 
 void Request::declare(CLI::App& app) {
+  declare_without_effort(app);
+  app.add_option("--effort", effort_, "0 (fast) to 9 (small)")
+      ->check(CLI::Range(0, 9))
+      ->capture_default_str();
+}
+
+void Request::declare_without_effort(CLI::App& app) {
   auto* const group = app.add_option_group("bound", "What is kept, for each chunk (one of these)");
   group->add_option("--abs", abs_, "|x - x'| <= E, in the data's unit")->type_name("E");
   group->add_option("--rel", rel_, "|x - x'| <= E * (range of the chunk's values)")->type_name("E");
@@ -90,9 +97,6 @@ void Request::declare(CLI::App& app) {
   group->require_option(1);
   app.add_option("--model", model_,
                  "Weights: auto, none, a name, 16 or more digits of the SHA-256, or the file")
-      ->capture_default_str();
-  app.add_option("--effort", effort_, "0 (fast) to 9 (small)")
-      ->check(CLI::Range(0, 9))
       ->capture_default_str();
 }
 
@@ -163,6 +167,14 @@ std::vector<unsigned> Request::words() const {
   }
   check_with_engine(back);
   return out;
+}
+
+h5n_params Request::params() const {
+  const std::vector<unsigned> given = words();
+  h5n_params params{};
+  Message why;
+  if (cdv_read_request(given.data(), given.size(), &params, &why) != 0) fail("{}", why.text);
+  return params;
 }
 
 std::string bound_text(uint32_t mode, double bound) {

@@ -7,12 +7,16 @@
 #include <string>
 #include <vector>
 
+#include "h5neural/h5neural.h"
+
 namespace h5neural::tool {
 
 class Request {
  public:
   // Options: exactly one bound, a model, an effort.
   void declare(CLI::App& app);
+  // The same without an effort, for those who try several.
+  void declare_without_effort(CLI::App& app);
   // Options of a training: an absolute or a relative bound, or none.
   void declare_for_training(CLI::App& app);
 
@@ -23,12 +27,15 @@ class Request {
 
   bool leaves_the_model_open() const;        // auto
   void use_model(const std::string& model);  // in the place of what was given
+  void use_effort(unsigned effort) { effort_ = effort; }
 
   // Filter values [0] to [5] as a user types them, without trailing ones that are at their default. The bound
   // as mantissa and decimal places where that is exact, else as the two words of a double. Reads them back
   // with the filter's own reader before it returns them. Throws ToolError for a bound that the filter
   // refuses.
   std::vector<unsigned> words() const;
+  // What the filter reads in words(): mode, bound, model and effort; the chunk's own members are zero.
+  h5n_params params() const;
 
  private:
   std::optional<double> abs_, rel_, ratio_, psnr_, nrmse_;
