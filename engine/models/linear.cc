@@ -18,6 +18,7 @@
 #include <array>
 #include <bit>
 #include <cmath>
+#include <map>
 #include <mutex>
 
 #include "corrections/walk.h"
@@ -403,43 +404,89 @@ class LinearEncoder {
     }
   }
 
-  // Coefficients in units of the basis fields of the leading n, [blocks, n], and the offset that goes with
-  // them.
-  std::vector<double> coefficients(size_t n, double& offset) const {
+  // What the leading n basis fields say of the chunk: coefficients in units of the fields, [blocks, n].
+  struct Fit {
+    std::vector<double> c;
+    double offset = 0;
+  };
+
+  // Normal equations of one block: the leading n fields, and the constant 1 the last.
+  struct Equations {
+    std::vector<double> left, right;
+  };
+  Equations equations(size_t n, size_t b) const {
     const size_t size = m_.modes_ + 1;
     const auto& g = m_.gram();
-    std::vector<double> a((n + 1) * (n + 1));
+    const auto at = [&](size_t i) { return i < n ? i : m_.modes_; };
+    Equations e;
     for (size_t i = 0; i <= n; ++i) {
-      for (size_t j = 0; j <= n; ++j)
-        a[i * (n + 1) + j] = g[(i < n ? i : m_.modes_) * size + (j < n ? j : m_.modes_)];
+      for (size_t j = 0; j <= n; ++j) e.left.push_back(g[at(i) * size + at(j)]);
+      e.right.push_back(products_[b * size + at(i)]);
     }
-    std::vector<double> all;
-    offset = 0;
+    return e;
+  }
+
+  const Fit& fit(size_t n, bool stressed) {
+    const auto known = fits_.find({n, stressed});
+    if (known != fits_.end()) return known->second;
+    Fit f;
     for (size_t b = 0; b < grid_.count(); ++b) {
-      const auto first = products_.begin() + static_cast<ptrdiff_t>(b * size);
-      std::vector<double> right(first, first + static_cast<ptrdiff_t>(n));
-      right.push_back(products_[b * size + m_.modes_]);
-      auto x = solve(a, n + 1, right, offset_ ? n + 1 : n);
-      if (offset_) {
-        offset = x.back();
-        x.pop_back();
+      Equations e = equations(n, b);
+      auto x = solve(e.left, n + 1, e.right, offset_ ? n + 1 : n);
+      for (int round = 0; round < (stressed ? kRounds : 0); ++round) {
+        if (!stress(e, x, n)) break;
+        x = solve(e.left, n + 1, e.right, x.size());
       }
-      all.insert(all.end(), x.begin(), x.end());
+      if (offset_) f.offset = x.back();
+      f.c.insert(f.c.end(), x.begin(), x.begin() + static_cast<ptrdiff_t>(n));
     }
-    return all;
+    return fits_[{n, stressed}] = std::move(f);
+  }
+
+  // Corrections pay for the points outside of their bin, not for the mean square: such points get more weight
+  // (iteratively reweighted least squares; Lawson, 1961). False when there are none.
+  bool stress(Equations& e, const std::vector<double>& x, size_t n) {
+    rest_.assign(field_.begin(), field_.end());
+    for (size_t k = 0; k < x.size(); ++k) {
+      const auto c = static_cast<float>(x[k]);
+      const int16_t* mode = m_.basis_.data() + k * m_.points_;
+      for (size_t p = 0; p < rest_.size(); ++p) rest_[p] -= c * (k < n ? static_cast<float>(mode[p]) : 1.0f);
+    }
+    std::vector<std::pair<float, size_t>> outside;
+    const float limit = kInside * static_cast<float>(bin_);
+    for (size_t p = 0; p < rest_.size(); ++p) {
+      if (std::fabs(rest_[p]) > limit) outside.emplace_back(-std::fabs(rest_[p]), p);
+    }
+    if (outside.empty()) return false;
+    if (outside.size() > kMostStressed) {
+      std::nth_element(outside.begin(), outside.begin() + kMostStressed, outside.end());
+      outside.resize(kMostStressed);
+    }
+    std::vector<double> row(n + 1, 1.0);
+    for (const auto& [negative, p] : outside) {
+      const double ratio = -static_cast<double>(negative) / limit,
+                   w = std::min(kMostWeight, std::pow(ratio, 4));
+      for (size_t k = 0; k < n; ++k) row[k] = m_.basis_[k * m_.points_ + p];
+      for (size_t i = 0; i <= n; ++i) {
+        for (size_t j = 0; j <= n; ++j) e.left[i * (n + 1) + j] += w * row[i] * row[j];
+        e.right[i] += w * row[i] * field_[p];
+      }
+    }
+    return true;
   }
 
   // Whether an offset is worth sending: it moves the field by more than a small part of a bin.
   bool offset_pays() {
     offset_ = true;
-    double offset = 0;
-    coefficients(m_.modes_, offset);
+    const double offset = fit(m_.modes_, false).offset;
+    fits_.clear();
     return std::fabs(offset) >= bin_ / 8.0 && std::fabs(offset) < static_cast<double>(kMaxLattice) / 2;
   }
 
-  // First how many fields with a step of about an eighth of a bin, then the step.
+  // First how many fields with a fine step, then the step. Fields with a peak need finer ones than their mean
+  // square says.
   void search() {
-    constexpr int kFirst = 3;
+    constexpr int kFirst = 6, kCoarsest = -1, kFinest = 12;
     size_t best_n = m_.modes_;
     double last = 1e300;
     for (size_t n = m_.modes_; n > 0; n = n * 2 / 3) {
@@ -450,7 +497,7 @@ class LinearEncoder {
     }
     for (const int direction : {1, -1}) {
       double before = last;
-      for (int finer = kFirst + direction; finer >= -3 && finer <= 6; finer += direction) {
+      for (int finer = kFirst + direction; finer >= kCoarsest && finer <= kFinest; finer += direction) {
         const double cost = consider(best_n, finer);
         if (cost > before) break;
         before = cost;
@@ -460,12 +507,15 @@ class LinearEncoder {
 
   // Latents in steps of 2^-finer bins; its cost in bits.
   double consider(size_t n, int finer) {
+    const double plain = consider(n, finer, false);
+    return m_.whole_ ? std::min(plain, consider(n, finer, true)) : plain;
+  }
+  double consider(size_t n, int finer, bool stressed) {
     Latents l;
     const int step = std::ilogb(bin_) - finer;  // logarithm, lattice units
     l.shift = std::clamp(static_cast<int>(m_.top_) - step, 0, kMaxShift);
     l.q.assign(grid_.count() * m_.modes_, 0);
-    double offset = 0;
-    const auto c = coefficients(n, offset);
+    const auto& [c, offset] = fit(n, stressed);
     const int fine = std::max(0, std::ilogb(bin_) - 3);
     l.offset = std::llround(std::ldexp(offset, -fine)) * (int64_t{1} << fine);
     for (size_t i = 0; i < c.size(); ++i) {
@@ -481,12 +531,22 @@ class LinearEncoder {
     Bytes section = m_.write(l);
     base_.resize(field_.size());
     m_.fill(l, grid_, base_);
-    const double cost = 8.0 * static_cast<double>(section.size()) + residual_entropy(field_, base_, bin_);
+    const double cost = 8.0 * static_cast<double>(section.size()) + corrections_cost();
     if (cost < best_cost_) {
       best_cost_ = cost;
       best_section_ = std::move(section);
     }
     return cost;
+  }
+
+  // About the bits of the corrections: the entropy of what is left in bins, and, where little is, what it
+  // takes to say where that is (measured on two-puncture fields: 12 bytes times the square root of the number
+  // of points outside of their bin, up to 60 bytes).
+  double corrections_cost() const {
+    size_t outside = 0;
+    for (size_t p = 0; p < base_.size(); ++p) outside += std::abs(int64_t{field_[p]} - base_[p]) > bin_ / 2;
+    return residual_entropy(field_, base_, bin_) +
+           8 * std::min(60.0, 12 * std::sqrt(static_cast<double>(outside)));
   }
 
   // The level under which the numbers take the fewest bits, by about what an adaptive integer takes.
@@ -516,10 +576,17 @@ class LinearEncoder {
     return sum / static_cast<double>(field_.size());
   }
 
+  static constexpr int kRounds = 4;              // of reweighting
+  static constexpr float kInside = 0.3f;         // of a bin: what may be left without more weight
+  static constexpr size_t kMostStressed = 2000;  // points a round
+  static constexpr double kMostWeight = 1000;    // a point a round
+
   const Linear& m_;
   std::span<const int32_t> field_;
   int32_t bin_;
   Grid grid_;
+  std::map<std::pair<size_t, bool>, Fit> fits_;  // by number of fields, with and without stress
+  std::vector<float> rest_;
   bool offset_ = false;
   std::vector<double> products_;  // [blocks, modes + 1]
   std::vector<int32_t> base_;
