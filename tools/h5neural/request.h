@@ -13,7 +13,7 @@ class Request {
  public:
   // Options: exactly one bound, a model, an effort.
   void declare(CLI::App& app);
-  // Options of a training: an absolute or a relative bound, or none.
+  // Options of a training: an absolute, a relative or an nrmse bound, or none.
   void declare_for_training(CLI::App& app);
 
   // After parsing.
