@@ -377,7 +377,7 @@ const std::vector<double>& Linear::gram() const {
 class LinearEncoder {
  public:
   LinearEncoder(const Linear& model, std::span<const int32_t> field, const Extents& extents, int32_t bin)
-      : m_(model), field_(field), bin_(bin), grid_(extents, model.block_) {}
+      : m_(model), field_(field), extents_(extents), bin_(bin), grid_(extents, model.block_) {}
 
   std::optional<Bytes> run() {
     project();
@@ -568,7 +568,8 @@ class LinearEncoder {
   // A base must take away much of what there is to say, or the corrections alone do better.
   double most_useful() const {
     const std::vector<int32_t> none(field_.size(), static_cast<int32_t>(mean()));
-    return residual_entropy(field_, none, bin_);
+    const double plain = residual_entropy(field_, none, bin_);
+    return m_.whole_ || extents_.rank != 3 ? plain : std::min(plain, plain_entropy(field_, extents_, bin_));
   }
   double mean() const {
     double sum = 0;
@@ -583,6 +584,7 @@ class LinearEncoder {
 
   const Linear& m_;
   std::span<const int32_t> field_;
+  const Extents& extents_;
   int32_t bin_;
   Grid grid_;
   std::map<std::pair<size_t, bool>, Fit> fits_;  // by number of fields, with and without stress

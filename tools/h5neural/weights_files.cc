@@ -91,16 +91,17 @@ std::optional<uint64_t> hash_of_digits(const std::string& text) {
 
 namespace {
 
-// The weights of a family, where no weights have its name and only one has its kind; nothing where there are
-// none.
-std::optional<h5n_weights> only_weights_of(const std::string& family) {
+// The weights of a family, where no weights have its name: those of the first place of the search order that
+// has some, and there is one only. Nothing where there are none.
+std::optional<h5n_weights> weights_of_family(const std::string& family) {
   if (find_weights([&](const h5n_weights& w) { return family == w.name; })) return std::nullopt;
   std::vector<h5n_weights> found;
   std::string names;
   find_weights([&](const h5n_weights& w) {
-    const bool known =
-        std::any_of(found.begin(), found.end(), [&](const auto& f) { return f.hash == w.hash; });
-    if (family == w.family && w.problem[0] == '\0' && !known) {
+    if (family != w.family || w.problem[0] != '\0') return false;
+    if (!found.empty() && fs::path(w.source).parent_path() != fs::path(found[0].source).parent_path())
+      return true;
+    if (std::none_of(found.begin(), found.end(), [&](const auto& f) { return f.hash == w.hash; })) {
       found.push_back(w);
       names.append(" ").append(w.name);
     }
@@ -115,7 +116,7 @@ std::optional<h5n_weights> only_weights_of(const std::string& family) {
 h5n_weights weights_called(const std::string& name) {
   std::error_code none;
   if (fs::is_regular_file(name, none)) return use_weights_file(name);
-  if (const auto family = only_weights_of(name)) return *family;
+  if (const auto family = weights_of_family(name)) return *family;
   std::string known;
   const auto digits = hash_of_digits(name);
   const auto found = find_weights([&](const h5n_weights& w) {
