@@ -34,8 +34,8 @@ constexpr size_t kMostSnapshots = 1000;  // in the matrix of products
 constexpr size_t kMostMeasured = 16;     // chunks of a measurement
 constexpr size_t kMostModes = 128;
 constexpr uint32_t kEffort = 5;
-constexpr std::array<double, 9> kFineness = {1,      0.5,     0.25,     0.125,    0.0625,
-                                               0.03125, 0.015625, 0.0078125, 0.00390625};  // of the bound
+constexpr std::array<double, 9> kFineness = {1,       0.5,      0.25,      0.125,     0.0625,
+                                             0.03125, 0.015625, 0.0078125, 0.00390625};  // of the bound
 constexpr size_t kFirstFineness = 4;
 
 using Sample = std::span<const float>;
