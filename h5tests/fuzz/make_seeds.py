@@ -1,21 +1,27 @@
 #!/usr/bin/env python3
-"""Write the seeds of weights_fuzz: a weights file of each form of the SWAE family, as small as the form can be.
+"""Write the seeds of weights_fuzz: a weights file of each form of each family, as small as the form can be.
 
-    python3 h5tests/fuzz/make_seeds.py
+    python3 h5tests/fuzz/make_seeds.py [H5NEURAL_LINEAR]
 
-The shipped weights are too large to be mutated: nearly every change would fall on a number, few on the structure.
+Those of family linear are learned by h5neural-linear (of the build's bin/), and made only where it is named: their basis
+is coded by the walk. The shipped weights are too large to be mutated: nearly every change would fall on a number, few on the structure.
 Run once, by whoever changes the format (docs/weights-format.md). Standard library only.
 """
 import json
+import math
 import os
 import random
+import shutil
 import struct
+import subprocess
+import sys
+import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SIZES = {"I8": ("b", 1, 9), "I16": ("h", 2, 90), "I32": ("i", 4, 900)}  # struct code, bytes, largest number drawn
 
 
-def linear(source, weight, bias):
+def dense(source, weight, bias):
     return {"op": "linear", "in": [source], "weight": weight, "bias": bias}
 
 
@@ -53,9 +59,9 @@ def metadata(name, config, programs):
 def block():
     """Blocks of 2^3 values, 2 latents."""
     programs = {
-        "encode": {"inputs": [value(8, 16383)], "ops": [linear(0, "we", "be"), requantise(1, 2047)], "outputs": [2]},
+        "encode": {"inputs": [value(8, 16383)], "ops": [dense(0, "we", "be"), requantise(1, 2047)], "outputs": [2]},
         "decode": {"inputs": [value(2, 2047)],
-                   "ops": [linear(0, "wd", "bd"), {"op": "clamp", "in": [1], "min": -16383, "max": 16383},
+                   "ops": [dense(0, "wd", "bd"), {"op": "clamp", "in": [1], "min": -16383, "max": 16383},
                            {"op": "reshape", "in": [2], "shape": [8]}],
                    "outputs": [3]}}
     tensors = {"we": ("I8", [2, 8]), "be": ("I32", [2]), "wd": ("I16", [8, 2]), "bd": ("I32", [8])}
@@ -68,13 +74,13 @@ def chunk():
         "coefficients": {
             "inputs": [value(2, 4096), value(3, 2000), value(2, 2000)],
             "ops": [requantise(0, 31, "m", 26), {"op": "table", "in": [3], "table": "t", "first": -31},
-                    linear(4, "wf", "bf"), requantise(5, 2000), {"op": "add", "in": [6, 1]},
-                    linear(4, "wc", "bc"), requantise(8, 2000), {"op": "add", "in": [9, 2]}],
+                    dense(4, "wf", "bf"), requantise(5, 2000), {"op": "add", "in": [6, 1]},
+                    dense(4, "wc", "bc"), requantise(8, 2000), {"op": "add", "in": [9, 2]}],
             "outputs": [7, 10]},
         "field": {"inputs": [value(3, 4096), value(2, 4096)],
-                  "ops": [linear(0, "fine", "mean"), linear(1, "coarse", "zero"), {"op": "add", "in": [2, 3]}],
+                  "ops": [dense(0, "fine", "mean"), dense(1, "coarse", "zero"), {"op": "add", "in": [2, 3]}],
                   "outputs": [4]},
-        "encode": {"inputs": [value(5, 8191)], "ops": [linear(0, "we", "be"), requantise(1, 4096)], "outputs": [2]}}
+        "encode": {"inputs": [value(5, 8191)], "ops": [dense(0, "we", "be"), requantise(1, 4096)], "outputs": [2]}}
     tensors = {"m": ("I32", [2]), "t": ("I16", [63]), "wf": ("I16", [3, 2]), "bf": ("I32", [3]),
                "wc": ("I8", [2, 2]), "bc": ("I32", [2]), "we": ("I16", [2, 5]), "be": ("I32", [2]),
                "fine": ("I16", [64, 3]), "coarse": ("I8", [64, 2]), "mean": ("I32", [64]), "zero": ("I32", [64]),
@@ -83,11 +89,33 @@ def chunk():
     return metadata("seed-chunk", config, programs), tensors
 
 
+def linear(program, folder):
+    """Sums of a few waves in chunks of 4^3, as the training takes them; both forms."""
+    rng = random.Random(5)
+    chunks = []
+    for _ in range(20):
+        a, b, c = (rng.gauss(0, 1) for _ in range(3))
+        chunks += [a * math.sin(x) + b * math.cos(y + z) + c * x for z in range(4) for y in range(4) for x in range(4)]
+    text = json.dumps({"x": {"dtype": "F32", "shape": [20, 4, 4, 4], "data_offsets": [0, 4 * len(chunks)]}}).encode()
+    text += b" " * (-len(text) % 8)
+    with tempfile.TemporaryDirectory() as t:
+        data = os.path.join(t, "x.safetensors")
+        with open(data, "wb") as f:
+            f.write(struct.pack("<Q", len(text)) + text + struct.pack(f"<{len(chunks)}f", *chunks))
+        for form, more in (("chunk", []), ("block", ["--block", "2,4,2"])):
+            out = os.path.join(t, f"linear-{form}.safetensors")
+            subprocess.run([program, "--data", data, "--variable", "x", "--abs", "0.01", "--modes", "3", "--form", form,
+                            "--name", f"seed-linear-{form}", "--out", out, *more], check=True)
+            shutil.copy(out, folder)
+
+
 def main():
     folder = os.path.join(HERE, "seeds", "weights")
     os.makedirs(folder, exist_ok=True)
     for name, make in (("block", block), ("chunk", chunk)):
         safetensors(os.path.join(folder, name + ".safetensors"), *make())
+    if len(sys.argv) > 1:
+        linear(sys.argv[1], folder)
 
 
 if __name__ == "__main__":

@@ -46,13 +46,14 @@ fs::path own_plugin_folder() {
   return fs::exists(folder / kPluginName, none) ? folder : fs::path();
 }
 
-fs::path worker_path() {
-  constexpr const char* kName = "h5neural-worker";
-  if (fs::path beside = own_folder() / kName; is_program(beside)) return beside;
+fs::path worker_path() { return program_path("h5neural-worker"); }
+
+fs::path program_path(const char* name) {
+  if (fs::path beside = own_folder() / name; is_program(beside)) return beside;
   const char* const search = std::getenv("PATH");
   for (std::string_view rest = search != nullptr ? search : ""; !rest.empty();) {
     const size_t end = std::min(rest.find(':'), rest.size());
-    if (fs::path found = fs::path(rest.substr(0, end)) / kName; end > 0 && is_program(found)) return found;
+    if (fs::path found = fs::path(rest.substr(0, end)) / name; end > 0 && is_program(found)) return found;
     rest.remove_prefix(std::min(end + 1, rest.size()));
   }
   return {};

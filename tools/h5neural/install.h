@@ -13,7 +13,9 @@ constexpr const char* kPluginName = "libh5zneural.so";
 std::filesystem::path own_folder();
 // The plugin folder of this install; empty when the plugin is not there.
 std::filesystem::path own_plugin_folder();
-// h5neural-worker beside this program, else on the PATH; empty when it is not installed.
+// A program of ours, beside this one, else on the PATH; empty when it is not installed.
+std::filesystem::path program_path(const char* name);
+// h5neural-worker.
 std::filesystem::path worker_path();
 // The file from which the library that holds `address` was loaded.
 std::filesystem::path library_of(const void* address);

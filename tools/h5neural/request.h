@@ -17,7 +17,7 @@ class Request {
   void declare(CLI::App& app);
   // The same without an effort, for those who try several.
   void declare_without_effort(CLI::App& app);
-  // Options of a training: an absolute or a relative bound, or none.
+  // Options of a training: an absolute, a relative or an nrmse bound, or none.
   void declare_for_training(CLI::App& app);
 
   // After parsing.

@@ -1,5 +1,5 @@
-// train.cc: `h5neural train`: prepares the samples and has h5neural-worker learn from them. Learning itself,
-// and LibTorch, live in the worker (engine/learn).
+// train.cc: `h5neural train`: prepares the samples and has h5neural-worker, or for linear models
+// h5neural-linear, learn from them. Learning itself, and LibTorch, live there (engine/learn).
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -26,13 +26,14 @@ namespace fs = std::filesystem;
 constexpr double kLoosestBound = 3e-2, kTightestBound = 1e-3;
 constexpr uint64_t kMostModes = 128, kMostFineModes = 32, kMostLatents = 64;
 constexpr uint64_t kFewestSamples = 32;
+constexpr const char* kVariable = "x";  // name of the array of samples
 
 struct Options {
   std::vector<std::string> targets;
   Request request;
-  std::string out, name, chunk, form = "chunk";
+  std::string out, name, chunk, block, model = "swae", form = "chunk";
   double seconds = 300;
-  uint64_t seed = 0, latents = 16;
+  uint64_t seed = 0, latents = 16, modes = 0, chunks = 0;
   bool resume = false;
 };
 
@@ -77,12 +78,12 @@ std::string about(const Options& o, const TrainingData& data) {
 }
 
 std::vector<std::string> worker_arguments(const Options& o, const TrainingData& data,
-                                          const std::string& samples, const std::string& variable) {
+                                          const std::string& samples) {
   std::vector<std::string> args{"train",
                                 "--data",
                                 samples,
                                 "--variable",
-                                variable,
+                                kVariable,
                                 "--out",
                                 o.out,
                                 "--form",
@@ -117,9 +118,71 @@ void check_checkpoint(const Options& o, const std::string& checkpoint) {
   if (!unfinished && o.resume) fail("there is no {} to resume; leave --resume out", checkpoint);
 }
 
+TrainingData write_samples(const Options& o, const std::string& samples) {
+  const TrainingData data = write_training_data(o.targets, parse_extents("--chunk", o.chunk), kVariable,
+                                                samples, o.model == "linear");
+  fmt::print(stderr, "{} samples of {} ({} chunks left out), median range {:.4g}\n", data.count,
+             extents_text(data.sample), data.left_out, data.median_range);
+  return data;
+}
+
+void say_how_to_use(const Options& o) {
+  fmt::print(stderr, "to write with these weights:\n  export H5NEURAL_WEIGHTS_PATH={}\n",
+             fs::absolute(o.out).string());
+}
+
+std::vector<std::string> linear_arguments(const Options& o, const TrainingData& data,
+                                          const std::string& samples) {
+  const uint32_t mode = o.request.mode();
+  const char* const key = mode == H5N_ABS ? "--abs" : mode == H5N_NRMSE ? "--nrmse" : "--rel";
+  const double bound = mode == H5N_ABS ? o.request.bound() / data.scale : o.request.bound();
+  std::vector<std::string> args{"--data",     samples,
+                                "--variable", kVariable,
+                                "--out",      o.out,
+                                "--form",     o.form,
+                                "--name",     o.name,
+                                "--about",    about(o, data),
+                                "--seed",     fmt::format("{}", o.seed),
+                                key,          fmt::format("{:.17g}", bound)};
+  if (!o.block.empty()) args.insert(args.end(), {"--block", o.block});
+  if (o.modes != 0) args.insert(args.end(), {"--modes", fmt::format("{}", o.modes)});
+  if (o.chunks != 0) args.insert(args.end(), {"--chunks", fmt::format("{}", o.chunks)});
+  return args;
+}
+
+// A linear model: no LibTorch, and nothing that could be interrupted for long.
+int run_linear(const Options& o) {
+  const fs::path program = program_path("h5neural-linear");
+  if (program.empty()) fail("h5neural-linear is not in this install; install h5neural again, in one place");
+  if (o.request.mode() == H5N_LOSSLESS)
+    fail("a linear model is learned for a bound; give --abs, --rel or --nrmse");
+  if (o.resume) fail("a linear model is learned in one go; leave --resume out");
+  const std::string samples = o.out + ".samples";
+  const TrainingData data = write_samples(o, samples);
+  const Finished done = run_program(program, linear_arguments(o, data, samples), false);
+  fs::remove(samples);
+  if (done.status != 0) fail("h5neural-linear ended with status {}; its reason stands above", done.status);
+  say_how_to_use(o);
+  return kFine;
+}
+
+void check_bound(const Options& o) {
+  const double bound = o.request.bound();
+  if (o.request.mode() != H5N_LOSSLESS && !(bound > 0 && std::isfinite(bound)))
+    fail("the bound {} is not served; give a number above 0", bound);
+}
+
 int run(const Options& given) {
   Options o = given;
   start_hdf5();
+  if (fs::path(o.out).extension() != ".safetensors") fail("-o {}: weights files end in .safetensors", o.out);
+  if (o.name.empty()) o.name = fs::path(o.out).stem().string();
+  if (o.model == "linear") {
+    check_bound(o);
+    return run_linear(o);
+  }
+  if (!o.block.empty() || o.modes != 0 || o.chunks != 0)
+    fail("--block, --modes and --chunks are of --model linear");
   const fs::path worker = worker_path();
   if (worker.empty()) {
     fail(
@@ -127,26 +190,16 @@ int run(const Options& given) {
         "(H5NEURAL_TORCH=ON, see "
         "docs/training.md)");
   }
-  if (fs::path(o.out).extension() != ".safetensors") fail("-o {}: weights files end in .safetensors", o.out);
-  if (o.name.empty()) o.name = fs::path(o.out).stem().string();
   const std::string checkpoint = o.out + ".checkpoint", samples = o.out + ".samples";
   check_checkpoint(o, checkpoint);
-  const double bound = o.request.bound();
-  if (o.request.mode() != H5N_LOSSLESS && !(bound > 0 && std::isfinite(bound))) {
-    fail("the bound {} is not served; give a number above 0", bound);
-  }
-
-  const std::string variable = "x";
-  const TrainingData data =
-      write_training_data(o.targets, parse_extents("--chunk", o.chunk), variable, samples);
-  fmt::print(stderr, "{} samples of {} ({} chunks left out), median range {:.4g}\n", data.count,
-             extents_text(data.sample), data.left_out, data.median_range);
+  check_bound(o);
+  const TrainingData data = write_samples(o, samples);
   if (data.count < kFewestSamples) {
     fs::remove(samples);
     fail("{} samples are too few to learn from; give at least {} chunks", data.count, kFewestSamples);
   }
   setenv("OMP_WAIT_POLICY", "PASSIVE", 0);  // threads that spin at barriers slow a shared machine down
-  const Finished done = run_program(worker, worker_arguments(o, data, samples, variable), false);
+  const Finished done = run_program(worker, worker_arguments(o, data, samples), false);
   if (done.status != 0) {
     fail(
         "h5neural-worker ended with status {}; its reason stands above. Go on with the same command and "
@@ -155,16 +208,14 @@ int run(const Options& given) {
   }
   fs::remove(samples);
   fs::remove(checkpoint);
-  fmt::print(stderr, "to write with these weights:\n  export H5NEURAL_WEIGHTS_PATH={}\n",
-             fs::absolute(o.out).string());
+  say_how_to_use(o);
   return kFine;
 }
 
 }  // namespace
 
 Command add_train(CLI::App& app) {
-  auto* const sub =
-      app.add_subcommand("train", "Train weights on chunks of your data (needs h5neural-worker)");
+  auto* const sub = app.add_subcommand("train", "Train weights on chunks of your data");
   auto o = std::make_shared<Options>();
   sub->add_option("DATA", o->targets, "FILE:/dataset, one or more")->required();
   o->request.declare_for_training(*sub);
@@ -173,7 +224,20 @@ Command add_train(CLI::App& app) {
   sub->add_option("--chunk", o->chunk,
                   "Cut the data into chunks of these extents (default: the datasets' own)")
       ->type_name("Z,Y,X");
-  sub->add_option("--form", o->form, "chunk: one latent vector for a chunk; block: blocks of 5 x 5 x 5")
+  sub->add_option(
+         "--model", o->model,
+         "swae: a small autoencoder (needs h5neural-worker); linear: sums of basis fields, in a minute")
+      ->check(CLI::IsMember({"swae", "linear"}))
+      ->capture_default_str();
+  sub->add_option("--block", o->block,
+                  "linear, --form block: extents of a block (default: 8 along each axis)")
+      ->type_name("Z,Y,X");
+  sub->add_option("--modes", o->modes, "linear: number of basis fields (default: as many as pay)")
+      ->check(CLI::Range(uint64_t{1}, uint64_t{255}));
+  sub->add_option("--chunks", o->chunks,
+                  "linear: over how many chunks the weights are to pay back (default: those learned from)");
+  sub->add_option("--form", o->form,
+                  "chunk: one latent vector for a chunk; block: one for each block (swae: 5 x 5 x 5)")
       ->check(CLI::IsMember({"chunk", "block"}))
       ->capture_default_str();
   sub->add_option("--seconds", o->seconds, "Time for training")

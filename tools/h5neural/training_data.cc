@@ -18,7 +18,7 @@
 namespace h5neural::tool {
 namespace {
 
-constexpr size_t kAxes = 3;  // of a sample
+constexpr size_t kAxes = 3, kMostAxes = 4;  // of a sample; where any rank will do
 constexpr uint64_t kMaxSampleValues = uint64_t{1}
                                       << 18;  // a model of whole chunks holds every mode at this size
 constexpr double kNorm = 4;  // of a sample after scaling, root mean square over all samples; see Survey
@@ -39,11 +39,15 @@ struct Survey {
   std::vector<double> ranges;
 };
 
-// Axes of length 1 at any place say nothing; samples have three others.
-Extents sample_shape(const Source& s) {
+// Axes of length 1 at any place say nothing; samples have three others, or 1 to 4 with `any_rank`.
+Extents sample_shape(const Source& s, bool any_rank) {
   Extents shape;
   std::copy_if(s.block.begin(), s.block.end(), std::back_inserter(shape), [](hsize_t n) { return n > 1; });
-  if (shape.size() != kAxes) {
+  if (any_rank && (shape.empty() || shape.size() > kMostAxes)) {
+    fail("{}: its chunks {} have {} axes longer than 1, and models learn chunks with 1 to {}; give --chunk",
+         s.dataset.path, extents_text(s.block), shape.size(), kMostAxes);
+  }
+  if (!any_rank && shape.size() != kAxes) {
     fail(
         "{}: its chunks {} have {} axes longer than 1, and models learn chunks with 3; give --chunk, such as "
         "--chunk 1,32,32,32 for a dataset of rank 4",
@@ -78,7 +82,8 @@ Source open_source(const Target& target, const Extents& shape) {
   return s;
 }
 
-std::vector<Source> open_sources(const std::vector<std::string>& targets, const Extents& shape) {
+std::vector<Source> open_sources(const std::vector<std::string>& targets, const Extents& shape,
+                                 bool any_rank) {
   std::vector<Source> sources;
   for (const std::string& text : targets) {
     const Target target = parse_target(text);
@@ -88,9 +93,9 @@ std::vector<Source> open_sources(const std::vector<std::string>& targets, const 
     }
     sources.push_back(open_source(target, shape));
   }
-  const Extents first = sample_shape(sources[0]);
+  const Extents first = sample_shape(sources[0], any_rank);
   for (const Source& s : sources) {
-    if (sample_shape(s) == first) continue;
+    if (sample_shape(s, any_rank) == first) continue;
     fail("{} has chunks {} and {} has {}; one model learns chunks of one size: give --chunk",
          sources[0].dataset.path, extents_text(sources[0].block), s.dataset.path, extents_text(s.block));
   }
@@ -183,11 +188,11 @@ void write_header(const OutFile& out, const TrainingData& data, const std::strin
 }  // namespace
 
 TrainingData write_training_data(const std::vector<std::string>& targets, const Extents& shape,
-                                 const std::string& variable, const std::string& path) {
-  const std::vector<Source> sources = open_sources(targets, shape);
+                                 const std::string& variable, const std::string& path, bool any_rank) {
+  const std::vector<Source> sources = open_sources(targets, shape, any_rank);
   Survey survey = make_survey(sources);
   TrainingData data;
-  data.sample = sample_shape(sources[0]);
+  data.sample = sample_shape(sources[0], any_rank);
   data.count = survey.count;
   data.left_out = survey.left_out;
   if (survey.count == 0) {

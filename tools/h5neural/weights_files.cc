@@ -89,9 +89,34 @@ std::optional<uint64_t> hash_of_digits(const std::string& text) {
   return std::strtoull(text.substr(0, 16).c_str(), nullptr, 16);
 }
 
+namespace {
+
+// The weights of a family, where no weights have its name: those of the first place of the search order that
+// has some, and there is one only. Nothing where there are none.
+std::optional<h5n_weights> weights_of_family(const std::string& family) {
+  if (find_weights([&](const h5n_weights& w) { return family == w.name; })) return std::nullopt;
+  std::vector<h5n_weights> found;
+  std::string names;
+  find_weights([&](const h5n_weights& w) {
+    if (family != w.family || w.problem[0] != '\0') return false;
+    if (!found.empty() && fs::path(w.source).parent_path() != fs::path(found[0].source).parent_path())
+      return true;
+    if (std::none_of(found.begin(), found.end(), [&](const auto& f) { return f.hash == w.hash; })) {
+      found.push_back(w);
+      names.append(" ").append(w.name);
+    }
+    return false;
+  });
+  if (found.size() > 1) fail("several weights are of family {}:{}; name one of them", family, names);
+  return found.empty() ? std::nullopt : std::optional(found.front());
+}
+
+}  // namespace
+
 h5n_weights weights_called(const std::string& name) {
   std::error_code none;
   if (fs::is_regular_file(name, none)) return use_weights_file(name);
+  if (const auto family = weights_of_family(name)) return *family;
   std::string known;
   const auto digits = hash_of_digits(name);
   const auto found = find_weights([&](const h5n_weights& w) {

@@ -1,0 +1,93 @@
+// linear_file.cc: see linear_file.h.
+#include "learn/linear_file.h"
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "corrections/choose_schedule.h"
+#include "corrections/walk.h"
+#include "models/linear.h"
+#include "weights/safetensors.h"
+
+namespace h5neural::learn {
+namespace {
+
+constexpr int kMostBits = 4;  // a lattice finer than the bin by more brings nothing
+constexpr double kLargest = (1 << kLinearBits) - 256;
+
+Bytes code_by_walk(const WalkInput& in, const std::vector<double>& target, std::vector<int32_t>& decoded) {
+  constexpr unsigned kEffort = 7;
+  constexpr double kShare = 0.25, kSlack = 1;
+  std::vector<Schedule> all = propose_schedules(in.n, target, {}, usual_error(in));
+  for (size_t k = 0, n = all.size(); k < n; ++k) {
+    Schedule straight = straightened(all[k]);
+    if (straight != all[k]) all.push_back(std::move(straight));
+  }
+  const std::vector<Schedule> chosen = choose_schedules(in, all, target, kShare, kSlack);
+  Bytes best;
+  for (const Schedule& schedule : chosen) {
+    std::vector<int32_t> points;
+    Bytes section = encode_walk(in, schedule, target, walk_effort(kEffort), points);
+    if (!best.empty() && section.size() >= best.size()) continue;
+    best = std::move(section);
+    decoded = std::move(points);
+  }
+  return best;
+}
+
+double root_mean_square(const auto& values) {
+  double squares = 0;
+  for (const auto v : values) squares += static_cast<double>(v) * v;
+  return std::sqrt(squares / static_cast<double>(values.size()));
+}
+
+}  // namespace
+
+CodedMode code_mode(const std::vector<float>& field, const Extents& extents, double error) {
+  double largest = 0;
+  for (const float v : field) largest = std::max(largest, std::fabs(static_cast<double>(v)));
+  CodedMode m;
+  if (largest <= error) return m;
+  m.deviation = root_mean_square(field);
+  const double bin = std::max(2 * error, largest / kLargest);
+  m.step_bits = std::clamp(std::ilogb(kLargest * bin / largest), 0, kMostBits);
+  const double unit = std::ldexp(bin, -m.step_bits);
+  std::vector<double> target(field.begin(), field.end());
+  for (double& t : target) t /= unit;
+  WalkInput in;
+  in.n = fold(extents);
+  in.step_bits = m.step_bits;
+  std::vector<int32_t> decoded;
+  m.section = code_by_walk(in, target, decoded);
+  const double rms = root_mean_square(decoded);
+  if (rms == 0) return {};
+  m.exponent = std::clamp(static_cast<int>(std::lround(std::log2(rms))), 0, kMostLinearExponent);
+  return m;
+}
+
+Bytes linear_file(const std::vector<CodedMode>& modes, size_t count, const Extents& extents,
+                  const std::string& form, const std::string& name) {
+  Bytes basis;
+  std::vector<int> bytes, bits, exponents, scales;
+  double largest = 0;
+  for (size_t k = 0; k < count; ++k) largest = std::max(largest, modes[k].deviation);
+  for (size_t k = 0; k < count; ++k) {
+    const CodedMode& m = modes[k];
+    basis.insert(basis.end(), m.section.begin(), m.section.end());
+    bytes.push_back(static_cast<int>(m.section.size()));
+    bits.push_back(m.step_bits);
+    exponents.push_back(m.exponent);
+    scales.push_back(std::clamp(static_cast<int>(std::lround(std::log2(largest / m.deviation))), 0, 31));
+  }
+  Safetensors s;
+  s.metadata = {{"format", "h5neural-weights-1"}, {"name", name}, {"family", "linear"}};
+  const std::vector<uint64_t> shape(extents.n.begin(), extents.n.begin() + extents.rank);
+  s.metadata["config"] = nlohmann::json{{"form", form}, {"extents", shape},       {"bytes", bytes},
+                                        {"bits", bits}, {"exponents", exponents}, {"scales", scales}}
+                             .dump();
+  s.tensors["basis"] = {"I8", {basis.size()}, basis};
+  return write_safetensors(s);
+}
+
+}  // namespace h5neural::learn
