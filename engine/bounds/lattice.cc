@@ -3,6 +3,8 @@
 
 #include <cmath>
 
+#include "support/short_double.h"
+
 namespace h5neural {
 namespace {
 
@@ -23,8 +25,8 @@ bool linear_lattice(double low, double high, double bound, double half_ulp, Latt
   if (!(room > bound / 4)) return false;
   l.domain = Lattice::kLinear;
   for (l.step_bits = kStepBits; l.step_bits >= 0; --l.step_bits) {
-    l.unit = std::ldexp(2 * room, -l.step_bits) *
-             (1 - 0x1p-40);  // the rest covers the rounding of this arithmetic
+    // The rest covers the rounding of this arithmetic.
+    l.unit = short_double_below(std::ldexp(2 * room, -l.step_bits) * (1 - 0x1p-40));
     if (!std::isnormal(l.unit)) continue;
     const double points = (high - low) / l.unit;
     const double middle = std::nearbyint((low / 2 + high / 2) / l.unit);
@@ -56,7 +58,7 @@ bool bits_lattice(int64_t low, int64_t high, uint64_t reach, Lattice& l) {
 void Lattice::write(ByteWriter& w) const {
   w.put(static_cast<uint8_t>(domain << 4 | step_bits));
   if (domain == kLinear) {
-    w.put(unit);
+    write_short_double(w, unit);
   } else {
     w.varint(static_cast<uint64_t>(bit_unit));
   }
@@ -70,8 +72,8 @@ Lattice Lattice::read(ByteReader& r) {
   l.domain = static_cast<Domain>(b >> 4);
   l.step_bits = b & 15;
   if (l.domain == kLinear) {
-    l.unit = r.get<double>();
-    if (!std::isnormal(l.unit) || l.unit < 0) fail_corrupt("its lattice has no unit");
+    l.unit = read_short_double(r);
+    if (!std::isnormal(l.unit)) fail_corrupt("its lattice has no unit");
   } else {
     l.bit_unit = static_cast<int64_t>(r.varint());
     if (l.bit_unit <= 0) fail_corrupt("its lattice has no unit");

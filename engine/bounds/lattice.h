@@ -35,7 +35,7 @@ struct Lattice {
   enum Domain : uint8_t { kLinear = 0, kBits = 1 };
   Domain domain = kLinear;
   int step_bits = 0;     // a quantisation bin is 2^step_bits lattice units
-  double unit = 1;       // linear: a lattice unit in the unit of the data
+  double unit = 1;       // linear: a lattice unit in the unit of the data, a short double
   int64_t bit_unit = 1;  // bits: a lattice unit in units of the last place
   int64_t origin = 0;    // lattice point 0 of the coder, in lattice units
 

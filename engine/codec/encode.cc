@@ -24,6 +24,7 @@
 #include "payload/header.h"
 #include "specials/specials.h"
 #include "support/parallel.h"
+#include "support/short_double.h"
 #include "transform/plans.h"
 #include "transform/transform.h"
 #include "weights/weights.h"
@@ -144,7 +145,7 @@ class Encoder {
     if (!find_range(s)) return s;  // nothing but specials
     s.bound = s.abs_bound = params_.bound;
     if (params_.mode == H5N_LOSSLESS) s.bound = s.abs_bound = 0;
-    if (params_.mode == H5N_REL) s.bound = s.abs_bound = params_.bound * range_;
+    if (params_.mode == H5N_REL) s.bound = s.abs_bound = short_double_below(params_.bound * range_);
     if (params_.mode == H5N_RATIO) s.abs_bound = std::nan("");
     return s;
   }
@@ -598,7 +599,7 @@ class Encoder {
             : static_cast<size_t>(std::count(s->specials.classes.begin(), s->specials.classes.end(), 0));
     const double nrmse = params_.mode == H5N_NRMSE ? params_.bound : std::pow(10.0, -params_.bound / 20);
     rmse_limit_ = nrmse * range_;
-    s->bound = s->abs_bound = rmse_limit_ * std::sqrt(3.0);
+    s->bound = s->abs_bound = short_double_above(rmse_limit_ * std::sqrt(3.0));
     if (parts_.transform) {
       search_transform(*s);
       if (const auto m = masked(*s)) search_transform(*m);
@@ -678,7 +679,7 @@ class Encoder {
       const Bytes section = encode_transform(in, analysis, choice, target, memory, points);
       // The largest error stands in the header as the pointwise bound.
       Setting found = s;
-      found.bound = found.abs_bound = largest_error(s, lattice, points);
+      found.bound = found.abs_bound = short_double_above(largest_error(s, lattice, points));
       round_size_ = std::numeric_limits<size_t>::max();
       round_rmse_ = 0;
       finish_lattice(found, lattice, points, H5N_KIND_TRANSFORM, section, {});
@@ -721,7 +722,7 @@ class Encoder {
   // came out. Returns where it stopped.
   double search_bound(Setting& s, double bound) {
     for (int round = 0; round < 5; ++round) {
-      s.bound = s.abs_bound = bound;
+      s.bound = s.abs_bound = short_double_above(bound);
       round_size_ = std::numeric_limits<size_t>::max();
       round_rmse_ = 0;
       encode_with(s);

@@ -6,14 +6,14 @@
 
 namespace h5neural {
 
-constexpr uint8_t kPayloadVersion = 1;
+constexpr unsigned kPayloadVersion = 1;  // 15 is kept for a longer field
 constexpr size_t kMaxHeader = 64;
 
 struct Payload {
   uint32_t kind = H5N_KIND_RAW, mode = H5N_LOSSLESS, type = H5N_FLOAT32;
   bool big_endian = false;
   double bound = 0;      // as asked for
-  double abs_bound = 0;  // stored for rel, psnr and nrmse
+  double abs_bound = 0;  // stored for rel, psnr and nrmse, as a short double (support/short_double.h)
   uint64_t model = 0;
   Extents extents;
   uint32_t values_hash = 0;  // of the decoded bytes

@@ -20,6 +20,11 @@ def varint(v):
     return bytes(out + bytes([v]))
 
 
+def short_double(x):
+    """The upper bits of a positive double, rounded down."""
+    return (struct.unpack("<Q", struct.pack("<d", x))[0] >> 39).to_bytes(3, "little")
+
+
 def zigzag(v):
     return varint(2 * v if v >= 0 else -2 * v - 1)
 
@@ -210,7 +215,7 @@ def payload(seed, transform=False):
     size, domain, step_bits = 4 * word, rng.choice((0, 1)), rng.randint(0, 4)
     specials, classes = specials_section(rng, extents, size)
     if domain == 0:
-        unit = struct.pack("<d", rng.uniform(1, 2) * 2.0**rng.randint(-40, 20))
+        unit = short_double(rng.uniform(1, 2) * 2.0**rng.randint(-40, 20))
         origin = rng.choice((0, rng.randint(-2**20, 2**20), rng.choice((-1, 1)) * 2**51))
     else:
         unit, origin = varint(rng.choice((1, rng.getrandbits(12) + 1, 2**63 - 1))), rng.randint(-2**63, 2**63 - 1)
@@ -218,14 +223,18 @@ def payload(seed, transform=False):
     skip = np.zeros(n, bool) if classes is None else (classes != 0).reshape(n)
     corrections += transform_corrections(rng, n, step_bits, skip) if transform else \
         walk_corrections(rng, n, step_bits, skip, stack)
-    head = bytes([1, word | rng.choice((0, 16)), len(extents)]) + b"".join(map(varint, extents)) + \
-        struct.pack("<d", 1.0) + varint(0) + varint(len(specials))
-    return seal(bytes([*b"hN\1", rp.TRANSFORM if transform else rp.WALK]) + bytes(8) + head + specials + corrections)
+    head = bytes([1 | len(extents) - 1 << 3 | (word - 1) << 6 | rng.choice((0, 128)), 2 if specials else 0])
+    head += b"".join(map(varint, extents)) + varint(1) + (varint(len(specials)) if specials else b"")
+    kind = rp.TRANSFORM if transform else rp.WALK
+    return seal(bytes([*b"hN", 16 | kind]) + bytes(8) + head + specials + corrections)
+
+
+def with_checksum(payload):
+    return payload[:3] + rp.checksum(payload) + payload[7:]
 
 
 def seal(damaged):
     """The payload with the hash of its values and its checksum made right. Raises Damaged when it does not decode."""
-    checked = lambda p: p[:4] + struct.pack("<I", rp.low_hash(p[:4] + p[8:])) + p[8:]
-    h = rp.Header(checked(damaged))
+    h = rp.Header(with_checksum(damaged))
     words = rp.read_values(h).astype(h.word)
-    return checked(damaged[:8] + struct.pack("<I", rp.low_hash(words.tobytes())) + damaged[12:])
+    return with_checksum(damaged[:7] + struct.pack("<I", rp.low_hash(words.tobytes())) + damaged[11:])

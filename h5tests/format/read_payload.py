@@ -75,33 +75,52 @@ class Bytes:
         raise Damaged("a number is too long")
 
 
+    def short_double(self):
+        """The upper bits of a positive double, its sign left out."""
+        return struct.unpack("<d", struct.pack("<Q", int.from_bytes(self.take(3), "little") << 39))[0]
+
+
 def low_hash(data):
     return xxhash.xxh3_64_intdigest(data) & 0xFFFFFFFF
+
+
+def checksum(payload):
+    """What stands in bytes 3 to 6 of a payload."""
+    return struct.pack("<I", low_hash(payload[:3] + payload[7:]))
 
 
 class Header:
     """The header of a payload, and its three sections."""
 
     def __init__(self, payload):
-        require(len(payload) >= 8, "no header")
-        require(low_hash(payload[:4] + payload[8:]) == struct.unpack_from("<I", payload, 4)[0], "checksum")
+        require(len(payload) >= 7, "no header")
+        require(payload[3:7] == checksum(payload), "checksum")
         r = Bytes(payload)
-        require(r.take(2) == b"hN" and r.get("B") == 1, "not a payload of version 1")
-        self.kind = r.get("B")
+        require(r.take(2) == b"hN", "not a payload")
+        version_and_kind = r.get("B")
+        require(version_and_kind >> 4 == 1, "not a payload of version 1")
+        self.kind = version_and_kind & 15
         r.take(4)
         self.values_hash = r.get("I")
-        self.mode, flags, self.rank = r.get("B"), r.get("B"), r.get("B")
-        self.type, self.big_endian = flags & 15, bool(flags & 16)
-        require(self.kind <= 5 and self.mode <= 5 and self.type in (1, 2) and 1 <= self.rank <= 8, "header")
-        require(not flags & 128 and bool(flags & 64) == (self.mode in (2, 4, 5)), "header")
-        self.size = 4 * self.type
+        what, follows = r.get("B"), r.get("B")
+        self.mode, self.rank, self.size = what & 7, (what >> 3 & 7) + 1, 8 if what & 64 else 4
+        self.big_endian = bool(what & 128)
+        form = follows >> 2
+        require(self.kind <= 5 and self.mode <= 5 and (self.mode or not form), "header")
         self.extents = [r.varint() for _ in range(self.rank)]
         self.count = math.prod(self.extents)
         require(1 <= self.count < 2**32, "extents")
-        self.bound = r.get("d") if self.mode else 0.0
-        self.abs_bound = r.get("d") if flags & 64 else None
-        self.model = r.get("Q") if flags & 32 else 0
-        latents, specials = r.varint(), r.varint()
+        self.bound = 0.0
+        if self.mode and form == 63:
+            self.bound = r.get("d")
+        elif self.mode:
+            number = r.varint()
+            require(form <= 22 and number < 2**28, "its bound is out of range")
+            self.bound = number / 10.0**form
+        self.abs_bound = r.short_double() if self.mode in (2, 4, 5) else None
+        self.model = r.get("Q") if follows & 1 else 0
+        latents = r.varint() if follows & 1 else 0
+        specials = r.varint() if follows & 2 else 0
         self.latents, self.specials, self.corrections = r.take(latents), r.take(specials), r.rest()
 
     @property
@@ -272,7 +291,7 @@ class Lattice:
         b = r.get("B")
         self.domain, self.step_bits = b >> 4, b & 15
         require(self.domain <= 1 and self.step_bits <= 4, "its lattice is unknown")
-        self.unit = r.varint() if self.domain else r.get("d")
+        self.unit = r.varint() if self.domain else r.short_double()
         if self.domain:
             require(1 <= self.unit < 2**63, "its lattice has no unit")
         else:

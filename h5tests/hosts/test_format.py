@@ -4,10 +4,10 @@ On golden payloads, on payloads written here, on random ones that take every way
 the example in the page itself. Payloads with a model are left out: their base is the model's.
 """
 import glob
+import math
 import os
 import random
 import re
-import struct
 import sys
 
 import numpy as np
@@ -217,7 +217,7 @@ def test_damage_with_a_checksum_made_right(name, capfd):
     for _ in range(60):
         damaged = bytearray(payload)
         damaged[rng.randrange(header, len(damaged))] ^= 1 << rng.randrange(8)
-        damaged[4:8] = struct.pack("<I", read_payload.low_hash(bytes(damaged[:4] + damaged[8:])))
+        damaged[3:7] = read_payload.checksum(bytes(damaged))
         try:
             # A bit without meaning: of a zstd frame's header, or past the end of a bit stream.
             assert read_payload.read_payload(bytes(damaged)) == values
@@ -250,7 +250,7 @@ def test_damage_of_random_transforms(block, capfd):
             try:
                 sealed = random_payload.seal(bytes(damaged))
             except read_payload.Damaged:
-                damaged[4:8] = struct.pack("<I", read_payload.low_hash(bytes(damaged[:4] + damaged[8:])))
+                damaged[3:7] = read_payload.checksum(bytes(damaged))
                 assert library(bytes(damaged)) is None
                 continue
             agrees(sealed)
@@ -261,29 +261,29 @@ def test_damage_of_random_transforms(block, capfd):
 
 def three_values(specials, corrections, kind=read_payload.WALK):
     """Three float32 under an absolute bound, with the checksum."""
-    p = bytes([*b"hN\1", kind]) + bytes(8) + b"\1\1\1\3" + struct.pack("<d", 1.0) + bytes([0, len(specials)]) + \
-        specials + corrections
-    return p[:4] + struct.pack("<I", read_payload.low_hash(p[:4] + p[8:])) + p[8:]
+    head = b"\1\2\3\1" + bytes([len(specials)]) if specials else b"\1\0\3\1"  # abs, rank 1, extent 3, bound 1
+    return random_payload.with_checksum(bytes([*b"hN", 16 | kind]) + bytes(8) + head + specials + corrections)
 
 
 ZEROS = b"\0\0"  # no reference, side information of zeros: three points of value 0
+HALF = random_payload.short_double(0.5)
 
 
 @pytest.mark.parametrize("said, specials, corrections", [
-    (None, b"", b"\4" + struct.pack("<d", 0.5) + b"\2" + ZEROS),
-    ("too far off", b"", b"\4" + struct.pack("<d", 0.5) + random_payload.zigzag(2**51 + 1) + ZEROS),
-    ("too far off", b"", b"\4" + struct.pack("<d", 0.5) + random_payload.zigzag(-2**63) + ZEROS),
-    ("no unit", b"", b"\4" + struct.pack("<d", 5e-324) + b"\2" + ZEROS),
-    ("no unit", b"", b"\4" + struct.pack("<d", -0.5) + b"\2" + ZEROS),
+    (None, b"", b"\4" + HALF + b"\2" + ZEROS),
+    ("too far off", b"", b"\4" + HALF + random_payload.zigzag(2**51 + 1) + ZEROS),
+    ("too far off", b"", b"\4" + HALF + random_payload.zigzag(-2**63) + ZEROS),
+    ("no unit", b"", b"\4" + bytes(3) + b"\2" + ZEROS),
+    ("no unit", b"", b"\4" + random_payload.short_double(math.inf) + b"\2" + ZEROS),
     ("no unit", b"", b"\x14\0\2" + ZEROS),
     ("no unit", b"", b"\x14" + random_payload.varint(2**63) + b"\2" + ZEROS),
-    ("lattice is unknown", b"", b"\5" + struct.pack("<d", 0.5) + b"\2" + ZEROS),
-    ("lattice is unknown", b"", b"\x24" + struct.pack("<d", 0.5) + b"\2" + ZEROS),
-    ("reference is unknown", b"", b"\4" + struct.pack("<d", 0.5) + b"\2\5\0"),
-    ("outside the chunk", b"\0\0\1\3" + bytes(4), b"\4" + struct.pack("<d", 0.5) + b"\2" + ZEROS),
-    ("number of literals", b"\0\1" + bytes(4) + b"\0", b"\4" + struct.pack("<d", 0.5) + b"\2" + ZEROS),
+    ("lattice is unknown", b"", b"\5" + HALF + b"\2" + ZEROS),
+    ("lattice is unknown", b"", b"\x24" + HALF + b"\2" + ZEROS),
+    ("reference is unknown", b"", b"\4" + HALF + b"\2\5\0"),
+    ("outside the chunk", b"\0\0\1\3" + bytes(4), b"\4" + HALF + b"\2" + ZEROS),
+    ("number of literals", b"\0\1" + bytes(4) + b"\0", b"\4" + HALF + b"\2" + ZEROS),
     # A class of 2^31, one more than a number of 32 bits: ones under every model.
-    ("unknown class", b"\1" + bytes(4) + b"\0\0" + b"\xff" * 12, b"\4" + struct.pack("<d", 0.5) + b"\2" + ZEROS),
+    ("unknown class", b"\1" + bytes(4) + b"\0\0" + b"\xff" * 12, b"\4" + HALF + b"\2" + ZEROS),
 ])
 def test_limits(said, specials, corrections, capfd, monkeypatch):
     """What lies just past a limit is refused by both readers, for that reason and before any hash."""
@@ -315,7 +315,7 @@ def transform_of_three(fraction=0, weight=0, contexts=0, root=0, run=0, value=0,
     for v, count in (16, 5), (16, 5), (0, 1):
         side.put_raw(v, count)
     coded = side.finish()
-    lattice = b"\4" + struct.pack("<d", 0.5) + b"\2"
+    lattice = b"\4" + HALF + b"\2"
     return lattice + random_payload.varint(len(coded)) + coded + residuals
 
 

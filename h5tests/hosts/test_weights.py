@@ -481,7 +481,7 @@ def test_hostile_weights(h5neural, carrying):
         payload = bytearray(f["U_CHI"].id.read_direct_chunk((0, 0, 0, 0))[1])
         at = payload.index(bytes.fromhex(sha256)[:8][::-1])
         payload[at:at + 8] = hashlib.sha256(rubbish).digest()[:8][::-1]
-        payload[4:8] = struct.pack("<I", XXH3(bytes(payload[:4] + payload[8:])) & 0xFFFFFFFF)
+        payload[3:7] = struct.pack("<I", XXH3(bytes(payload[:3] + payload[7:])) & 0xFFFFFFFF)
         f["U_CHI"].id.write_direct_chunk((0, 0, 0, 0), bytes(payload))
     assert "refused" in read()
 

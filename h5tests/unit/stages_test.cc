@@ -11,6 +11,7 @@
 #include "codec/params.h"
 #include "payload/header.h"
 #include "specials/specials.h"
+#include "support/short_double.h"
 
 namespace h5neural {
 namespace {
@@ -151,6 +152,33 @@ TEST(Header, ComesBackInAtMost64Bytes) {
   EXPECT_EQ(p.latents.size(), 3u);
   EXPECT_EQ(p.corrections.size(), 40u);
   EXPECT_EQ(p.specials.size(), 1u);
+}
+
+TEST(Header, BringsBackEveryBound) {
+  for (const double bound :
+       {1e-3, 0.05, 75.0, 1e-22, 0.1 + 0.2, 0x1.fffffp-1, 268435455.0, 268435456.0, 4e-320, 1e300}) {
+    Payload p = example();
+    p.bound = bound;
+    const Bytes b = write_payload(p);
+    EXPECT_EQ(parse_payload(b).bound, bound);
+    EXPECT_LE(parse_payload(b).header_bytes, kMaxHeader);
+  }
+}
+
+TEST(ShortDouble, LiesNextToTheNumber) {
+  for (const double x : {0.0, 4e-320, 1e-300, 0.1, 0.25, 1 / 3.0, 1e300}) {
+    const double below = short_double_below(x), above = short_double_above(x);
+    EXPECT_LE(below, x);
+    EXPECT_GE(above, x);
+    EXPECT_LE(above - below, std::max(x * 0x1p-13, 0x1p-1035));
+    EXPECT_EQ(short_double_above(below), below);
+    ByteWriter w;
+    write_short_double(w, above);
+    const Bytes b = w.take();
+    ByteReader r(b);
+    EXPECT_EQ(b.size(), 3u);
+    EXPECT_EQ(read_short_double(r), above);
+  }
 }
 
 TEST(Header, FindsEveryFlippedBit) {
