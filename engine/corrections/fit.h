@@ -1,4 +1,4 @@
-// fit.h: how the writer finds predictors, context weights and tables for a coset. Floats are free here: what
+// fit.h: how the writer finds predictors and context weights for a coset. Floats are free here: what
 // is found is quantised, sent, and computed with as integers on both sides.
 #pragma once
 #include <span>
@@ -36,14 +36,18 @@ class CosetFit {
   };
 
   void pick();
-  void fill();
+  void scatter();
+  void fill(int columns);
   Samples samples() const { return {padded_, columns_, padded_, x_.data()}; }
-  double bits(std::span<const float> coefficients, const float* y) const;
+  double bits(std::span<const float> coefficients, const float* y, int rows) const;
   // Columns before those of the pairs: one for the nearest pair itself, where the walk has a base.
   int shrink_columns() const { return in_.base.empty() ? 0 : 1; }
+  int columns_of(int pairs) const { return std::min(columns_, pairs - 1 + shrink_columns()); }
+  std::vector<float> kriging(const PredictorChoice& choice) const;
+  PredictorChoice search_kriging(const PredictorChoice& last, int rows) const;
   Best best_kriging(const PredictorChoice& last) const;
   void fit_sizes(const float* residual, int columns, const std::vector<double>& start, const Best& base,
-                 Fit& best) const;
+                 Fit& best);
   void try_precision(const std::vector<double>& solution, int size, int precision, const Best& base,
                      Fit& best) const;
 
@@ -54,14 +58,14 @@ class CosetFit {
   std::span<const double> target_;
   std::vector<int64_t> chosen_, place_;  // index in the coset, in its class
   std::vector<float> share_;             // how many points of the pool each stands for
+  std::vector<int32_t> nearest_;         // sum of the nearest pair
   int columns_ = 0, padded_ = 0;         // samples rounded up to whole blocks
+  int filled_ = 0;                       // columns that are there so far
   int precision_ = 0;  // of coefficients that the spread of x asks for; sizes are compared at it
   double scale_ = 1;   // points of the coset to one of the pool
-  std::vector<float> x_, y_;
+  Array<float> x_;
+  std::vector<float> y_;
   mutable std::vector<float> e_;
 };
-
-// The cheapest table for these residuals.
-TableChoice fit_table(std::span<const int32_t> residuals, const TableChoice& implied);
 
 }  // namespace h5neural

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "corrections/context_counts.h"
 #include "corrections/fit.h"
 #include "corrections/places.h"
 #include "corrections/residual.h"
@@ -75,9 +76,12 @@ class WalkEncoder {
 
   void coset(LevelState& s) {
     CosetState& c = coset_;
-    own_.clear();
+    own_.resize(static_cast<size_t>(c.points));
+    double* own = own_.data();
     for_chunk_rows(in_, s, c, [&](const Index4&, int64_t at, int64_t step) {
-      for (int k = 0; k < c.count[kAxes - 1]; ++k) own_.push_back(target_[at + k * step]);
+      const double* const from = target_.data() + at;
+      for (int k = 0; k < c.count[kAxes - 1]; ++k) own[k] = from[k * step];
+      own += c.count[kAxes - 1];
     });
     fit_.begin(s, c, own_);
     const PredictorChoice choice = fit_.predictor(last_[c.order]);
@@ -93,15 +97,15 @@ class WalkEncoder {
     if (c.points >= kWeightsFrom) models_.weights(side_, weights_[c.order], fit_.weights(weights_[c.order]));
     choose_contexts(s, context_taps(in_, s, c, weights_[c.order]), c, 0, rows_of(c));
     if (learning) blend_contexts();
-    gather(0, c.points);
-    const ContextTables tables = write_tables(learning);
+    const Coded all = coded(0, c.points);
+    const ContextTables tables = write_tables(all, learning);
     if (!learning) {
-      residuals_.batch(coded_, coded_contexts_, tables);
+      residuals_.batch(all.residual, all.context, tables);
     } else {
       int64_t from = 0;
       for (const int64_t to : block_ends_) {
-        gather(from, to);
-        residuals_.batch(coded_, coded_contexts_, tables);
+        const Coded block = coded(from, to);
+        residuals_.batch(block.residual, block.context, tables);
         from = to;
       }
     }
@@ -111,9 +115,12 @@ class WalkEncoder {
   void quantise_planes(const LevelState& s, int64_t from, int64_t to) {
     CosetState& c = coset_;
     const double per_bin = 1.0 / s.bin;
-    for (int64_t k = from; k < to; ++k) {
-      c.quantised[k] = !c.skip.empty() && c.skip[k] ? 0 : quantise(own_[k], c.prediction[k], per_bin);
-    }
+    const double* const own = own_.data();
+    const int32_t* const prediction = c.prediction.data();
+    int32_t* const quantised = c.quantised.data();
+    for (int64_t k = from; k < to; ++k) quantised[k] = quantise(own[k], prediction[k], per_bin);
+    if (c.skip.empty()) return;
+    for (int64_t k = from; k < to; ++k) quantised[k] = c.skip[k] ? 0 : quantised[k];
   }
 
   // Predictions and residuals of a coset whose places learn, and what they say about the contexts.
@@ -167,31 +174,38 @@ class WalkEncoder {
     return bits;
   }
 
-  // The coded ones among the points [from, to).
-  void gather(int64_t from, int64_t to) {
+  struct Coded {
+    std::span<const int32_t> residual;
+    std::span<const uint8_t> context;
+  };
+  // The coded ones among the points [from, to); valid until the next call.
+  Coded coded(int64_t from, int64_t to) {
     const CosetState& c = coset_;
-    coded_contexts_.clear();
-    coded_.clear();
+    const auto count = static_cast<size_t>(to - from);
+    if (c.skip.empty()) return {{c.quantised.data() + from, count}, {c.context.data() + from, count}};
+    coded_contexts_.resize(count);
+    coded_.resize(count);
+    size_t kept = 0;
     for (int64_t k = from; k < to; ++k) {
-      if (!c.skip.empty() && c.skip[k]) continue;
-      coded_contexts_.push_back(c.context[k]);
-      coded_.push_back(c.quantised[k]);
+      coded_contexts_[kept] = c.context[k];
+      coded_[kept] = c.quantised[k];
+      kept += c.skip[k] ? 0 : 1;
     }
+    return {{coded_.data(), kept}, {coded_contexts_.data(), kept}};
   }
 
-  // A table for each context of the gathered points. `every`: the reader does not know how many points a
+  // A table for each context of these points. `every`: the reader does not know how many points a
   // context has, and is told whether it has a table.
-  ContextTables write_tables(bool every) {
-    for (auto& m : members_) m.clear();
-    for (size_t k = 0; k < coded_.size(); ++k) members_[coded_contexts_[k]].push_back(coded_[k]);
+  ContextTables write_tables(const Coded& points, bool every) {
+    counts_.count(points.context, points.residual);
     ContextTables tables{};
     for (int x = 0; x < kContexts; ++x) {
-      if (members_[x].empty() && !every) continue;
+      if (counts_.of(x) == 0 && !every) continue;
       TableChoice t = models_.implied(suggested_scale(x));
-      const bool told = static_cast<int64_t>(members_[x].size()) >= kFewPoints;
+      const bool told = counts_.of(x) >= kFewPoints;
       if (every) models_.told(side_, told);
       if (told) {
-        if (effort_.tables) t = fit_table(members_[x], t);
+        if (effort_.tables) t = counts_.cheapest(x, t);
         models_.table(side_, suggested_scale(x), t);
       }
       tables[x] = residual_table(t);
@@ -211,12 +225,12 @@ class WalkEncoder {
   std::array<ContextWeights, 8> weights_{};
   std::array<PredictorChoice, 8> last_;  // by place in the coset order
   CosetState coset_;
-  std::vector<double> own_;              // targets of the coset
-  std::vector<uint8_t> coded_contexts_;  // of the points that are gathered
-  std::vector<int32_t> coded_;
+  Array<double> own_;              // targets of the coset
+  Array<uint8_t> coded_contexts_;  // of its points without those to skip
+  Array<int32_t> coded_;
   std::vector<uint8_t> history_;     // of every point, where places learn,
   std::vector<int64_t> block_ends_;  // and the blocks of points
-  std::array<std::vector<int32_t>, kContexts> members_;
+  ContextCounts counts_;
 };
 
 }  // namespace

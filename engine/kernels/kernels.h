@@ -121,8 +121,8 @@ struct Kernels {
   // bits that the residuals take (hardly any where they round to nothing).
   double (*residual_bits)(const Samples& s, std::span<const float> c, const float* y, const float* share,
                           float* e);
-  // a[j * columns + k] += sum of w x[j] x[k] for k <= j, b[j] += sum of w x[j] e, over leading `columns`.
-  void (*normal_equations)(const Samples& s, int columns, const float* w, const float* e, double* a,
+  // a[j * s.columns + k] += sum of w x[j] x[k] for k <= j, b[j] += sum of w x[j] e, for from <= j < to.
+  void (*normal_equations)(const Samples& s, int from, int to, const float* w, const float* e, double* a,
                            double* b);
 };
 

@@ -154,15 +154,16 @@ double residual_bits(const Samples& s, std::span<const float> c, const float* y,
   return bits;
 }
 
-void normal_equations(const Samples& s, int columns, const float* w, const float* e, double* a, double* b) {
-  for (int j = 0; j < columns; ++j) {
+void normal_equations(const Samples& s, int from, int to, const float* w, const float* e, double* a,
+                      double* b) {
+  for (int j = from; j < to; ++j) {
     const float* xj = s.x + j * s.stride;
     for (int i = 0; i < s.rows; ++i) b[j] += double(w[i]) * xj[i] * e[i];
     for (int k = 0; k <= j; ++k) {
       const float* xk = s.x + k * s.stride;
       double sum = 0;
       for (int i = 0; i < s.rows; ++i) sum += double(w[i]) * xj[i] * xk[i];
-      a[j * columns + k] += sum;
+      a[j * s.columns + k] += sum;
     }
   }
 }

@@ -432,74 +432,98 @@ HWY_INLINE hn::Vec<F32> log2_about(hn::Vec<F32> x) {
   return hn::Add(exponent, p);
 }
 
+// What is left of kVectors vectors of samples from `i` on, stored; log2(1 + 9 e^2) by their shares.
+template <int kVectors>
+HWY_INLINE hn::Vec<F32> leave(const Samples& s, std::span<const float> c, const float* y, const float* share,
+                              int i, float* e) {
+  const F32 f;
+  const auto lanes = static_cast<int>(hn::Lanes(f));
+  hn::Vec<F32> v[kVectors];
+  for (int k = 0; k < kVectors; ++k) v[k] = hn::LoadU(f, y + i + k * lanes);
+  const float* x = s.x + i;
+  for (size_t j = 0; j < c.size(); ++j, x += s.stride) {
+    const auto factor = hn::Set(f, c[j]);
+    for (int k = 0; k < kVectors; ++k) v[k] = hn::NegMulAdd(factor, hn::LoadU(f, x + k * lanes), v[k]);
+  }
+  auto bits = hn::Zero(f);
+  for (int k = 0; k < kVectors; ++k) {
+    hn::StoreU(v[k], f, e + i + k * lanes);
+    const auto log = log2_about(hn::MulAdd(hn::Mul(v[k], v[k]), hn::Set(f, 9.0f), hn::Set(f, 1.0f)));
+    bits = hn::MulAdd(hn::LoadU(f, share + i + k * lanes), log, bits);
+  }
+  return bits;
+}
+
 double residual_bits(const Samples& s, std::span<const float> c, const float* y, const float* share,
                      float* e) {
+  constexpr int kTogether = 6;  // so that sums need not wait for each other
   const F32 f;
+  const auto lanes = static_cast<int>(hn::Lanes(f));
   auto bits = hn::Zero(f);
-  for (int i = 0; i < s.rows; i += static_cast<int>(hn::Lanes(f))) {
-    auto v = hn::LoadU(f, y + i);
-    for (size_t j = 0; j < c.size(); ++j) {
-      const auto x = hn::LoadU(f, s.x + static_cast<ptrdiff_t>(j) * s.stride + i);
-      v = hn::NegMulAdd(hn::Set(f, c[j]), x, v);
-    }
-    hn::StoreU(v, f, e + i);
-    const auto v2 = hn::Mul(v, v);
-    const auto log = log2_about(hn::MulAdd(v2, hn::Set(f, 9.0f), hn::Set(f, 1.0f)));
-    bits = hn::MulAdd(hn::LoadU(f, share + i), log, bits);
+  int i = 0;
+  for (; i + kTogether * lanes <= s.rows; i += kTogether * lanes) {
+    bits = hn::Add(bits, leave<kTogether>(s, c, y, share, i, e));
   }
+  for (; i < s.rows; i += lanes) bits = hn::Add(bits, leave<1>(s, c, y, share, i, e));
   return 0.5 * double(hn::GetLane(hn::SumOfLanes(f, bits)));
 }
 
-// Four rows by four columns of the normal matrix over a block of samples; sums of a block in float, added up
-// in double.
-HWY_INLINE void tile(const Samples& s, const float* wx, int j0, int k0, int columns, int from, int to,
+// Four rows by three columns of the normal matrix over a block of samples, as many as there are registers
+// for; sums of a block in float, added up in double. `wx`: weighed columns from `first` on.
+constexpr int kTileRows = 4, kTileColumns = 3;
+HWY_INLINE void tile(const Samples& s, const float* wx, int first, int last, int j0, int k0, int from, int to,
                      double* a) {
   const F32 f;
   using V = hn::Vec<F32>;
-  V sum[4][4];
+  V sum[kTileRows][kTileColumns];
   for (auto& row : sum) {
     for (auto& v : row) v = hn::Zero(f);
   }
-  const float* left[4];
-  const float* right[4];
-  for (int i = 0; i < 4; ++i) {  // beyond the last column: that column again, and its sums not used
-    left[i] = wx + std::min(j0 + i, columns - 1) * ptrdiff_t{to - from};
-    right[i] = s.x + std::min(k0 + i, columns - 1) * s.stride + from;
+  const float* left[kTileRows];
+  const float* right[kTileColumns];
+  // Beyond the last row or column: that one again, and its sums not used.
+  for (int j = 0; j < kTileRows; ++j) {
+    left[j] = wx + (std::min(j0 + j, last - 1) - first) * ptrdiff_t{to - from};
   }
+  for (int k = 0; k < kTileColumns; ++k) right[k] = s.x + std::min(k0 + k, last - 1) * s.stride + from;
   for (int i = 0; i < to - from; i += static_cast<int>(hn::Lanes(f))) {
-    V r[4];
-    for (int k = 0; k < 4; ++k) r[k] = hn::LoadU(f, right[k] + i);
-    for (int j = 0; j < 4; ++j) {
+    V r[kTileColumns];
+    for (int k = 0; k < kTileColumns; ++k) r[k] = hn::LoadU(f, right[k] + i);
+    for (int j = 0; j < kTileRows; ++j) {
       const auto l = hn::LoadU(f, left[j] + i);
-      for (int k = 0; k < 4; ++k) sum[j][k] = hn::MulAdd(l, r[k], sum[j][k]);
+      for (int k = 0; k < kTileColumns; ++k) sum[j][k] = hn::MulAdd(l, r[k], sum[j][k]);
     }
   }
-  for (int j = j0; j < std::min(j0 + 4, columns); ++j) {
-    for (int k = k0; k < std::min(k0 + 4, j + 1); ++k) {
-      a[j * columns + k] += double(hn::GetLane(hn::SumOfLanes(f, sum[j - j0][k - k0])));
+  for (int j = j0; j < std::min(j0 + kTileRows, last); ++j) {
+    for (int k = k0; k < std::min(k0 + kTileColumns, j + 1); ++k) {
+      a[j * s.columns + k] += double(hn::GetLane(hn::SumOfLanes(f, sum[j - j0][k - k0])));
     }
   }
 }
 
 constexpr int kBlockRows = 256;
 
-void normal_equations(const Samples& s, int columns, const float* w, const float* e, double* a, double* b) {
+void normal_equations(const Samples& s, int first, int last, const float* w, const float* e, double* a,
+                      double* b) {
   const F32 f;
   HWY_ALIGN float wx[kMaxPairs * kBlockRows];
   for (int from = 0; from < s.rows; from += kBlockRows) {
     const int to = std::min(from + kBlockRows, s.rows);
-    for (int j = 0; j < columns; ++j) {
+    for (int j = first; j < last; ++j) {
       const float* x = s.x + j * s.stride;
+      float* const weighed = wx + (j - first) * (to - from);
       auto sum = hn::Zero(f);
       for (int i = from; i < to; i += static_cast<int>(hn::Lanes(f))) {
         const auto v = hn::Mul(hn::LoadU(f, w + i), hn::LoadU(f, x + i));
-        hn::StoreU(v, f, wx + j * (to - from) + (i - from));
+        hn::StoreU(v, f, weighed + (i - from));
         sum = hn::MulAdd(v, hn::LoadU(f, e + i), sum);
       }
       b[j] += double(hn::GetLane(hn::SumOfLanes(f, sum)));
     }
-    for (int j = 0; j < columns; j += 4) {
-      for (int k = 0; k <= j; k += 4) tile(s, wx, j, k, columns, from, to, a);
+    for (int j = first; j < last; j += kTileRows) {
+      for (int k = 0; k < std::min(j + kTileRows, last); k += kTileColumns) {
+        tile(s, wx, first, last, j, k, from, to, a);
+      }
     }
   }
 }

@@ -3,8 +3,7 @@
 #include <cmath>
 #include <utility>
 
-#include "corrections/fit.h"
-#include "transform/by_context.h"
+#include "corrections/context_counts.h"
 #include "transform/contexts.h"
 
 namespace h5neural {
@@ -267,14 +266,14 @@ class CoefficientEncoder {
   }
 
   void choose_tables() {
-    const ByContext values(contexts_, values_);
+    counts_.count(contexts_, values_);
     top_ = kContexts;
-    while (top_ > 0 && values.of(top_ - 1).empty()) --top_;
+    while (top_ > 0 && counts_.of(top_ - 1) == 0) --top_;
     SideModels models;
     BitEncoder nowhere;
     for (int x = 0; x < top_; ++x) {
       choice_[x] = models.implied(coefficient_scale(x));
-      if (!values.of(x).empty()) choice_[x] = fit_table(values.of(x), choice_[x]);
+      if (counts_.of(x) > 0) choice_[x] = counts_.cheapest(x, choice_[x]);
       models.table(nowhere, coefficient_scale(x), choice_[x]);
       memory_.tables[x] = residual_table(choice_[x]);
     }
@@ -357,6 +356,7 @@ class CoefficientEncoder {
   // Contexts of small expectations.
   static constexpr uint32_t kQuick = 2048;
   std::array<uint8_t, kQuick> quick_;
+  ContextCounts counts_;
   int top_ = 0;
   std::array<TableChoice, kContexts> choice_{};
 };

@@ -5,9 +5,8 @@
 #include <bit>
 #include <cmath>
 
-#include "corrections/fit.h"
+#include "corrections/context_counts.h"
 #include "kernels/kernels.h"
-#include "transform/by_context.h"
 
 namespace h5neural {
 namespace {
@@ -73,12 +72,13 @@ void encode_outliers(BitEncoder& side, ResidualEncoder& residuals, const WalkInp
   }
   contexts.resize(kept);
   quantised.resize(kept);
-  const ByContext values(contexts, quantised);
+  ContextCounts counts;
+  counts.count(contexts, quantised);
   SideModels models;
   ContextTables tables{};
   for (int x = 0; x < kContexts; ++x) {
-    if (values.of(x).empty()) continue;
-    const TableChoice t = fit_table(values.of(x), models.implied(kFirstScale));
+    if (counts.of(x) == 0) continue;
+    const TableChoice t = counts.cheapest(x, models.implied(kFirstScale));
     models.table(side, kFirstScale, t);
     tables[x] = residual_table(t);
   }

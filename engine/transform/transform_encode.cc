@@ -3,6 +3,7 @@
 #include <bit>
 #include <cmath>
 
+#include "support/about_log2.h"
 #include "transform/outliers.h"
 #include "transform/synthesis.h"
 #include "transform/transform.h"
@@ -179,16 +180,6 @@ Analysis analyse(const WaveletPlan& plan, std::span<const double> target) {
 }
 
 namespace {
-
-// log2 of v >= 1 to 1.5e-4, by its exponent and a polynomial of its mantissa (least squares, exact at both
-// ends); the same on every machine, as the library's need not be.
-inline float about_log2(float v) {
-  const auto bits = std::bit_cast<uint32_t>(v);
-  const auto exponent = static_cast<float>(static_cast<int32_t>(bits >> 23) - 127);
-  const auto m = std::bit_cast<float>((bits & 0x7fffff) | 0x3f800000);
-  const float p = ((-0.08065316f * m + 0.6407671f) * m - 2.114263f) * m + 4.067217f;
-  return exponent + (p * m - 2.5130677f);
-}
 
 // Sum of log2(1 + 9 x^2) over x = per c. Lanes are added up in a fixed order, however they are computed.
 double log_energy(std::span<const float> c, float per) {

@@ -204,9 +204,10 @@ BENCHMARK(fit_residual_bits)->Apply([](auto* b) { every_set(b, {8, 64}, "columns
 void fit_normal_equations(benchmark::State& state) {
   const Problem p;
   const auto columns = static_cast<int>(state.range(1));
-  std::vector<double> a(size_t(columns) * columns), b(columns);
+  std::vector<double> a(size_t{Problem::kColumns} * columns), b(columns);
   for ([[maybe_unused]] auto _ : state) {
-    set_of(state)->normal_equations(p.samples(), columns, p.weight.data(), p.y.data(), a.data(), b.data());
+    set_of(state)->normal_equations(p.samples(), 0, columns, p.weight.data(), p.y.data(), a.data(),
+                                    b.data());
     benchmark::DoNotOptimize(a.data());
     benchmark::ClobberMemory();
   }

@@ -10,6 +10,7 @@
 #include "codec/decode.h"
 #include "codec/encode.h"
 #include "corrections/choose_schedule.h"
+#include "corrections/context_counts.h"
 #include "corrections/fit.h"
 #include "corrections/residual.h"
 
@@ -146,7 +147,12 @@ constexpr size_t kResiduals = 1 << 16;
 void choose_table(benchmark::State& state) {
   const auto scale = static_cast<int>(state.range(0));
   const std::vector<int32_t> q = residuals(scale, kResiduals);
-  for ([[maybe_unused]] auto _ : state) benchmark::DoNotOptimize(fit_table(q, {1, scale + 2}));
+  const std::vector<uint8_t> context(q.size());
+  ContextCounts counts;
+  for ([[maybe_unused]] auto _ : state) {
+    counts.count(context, q);
+    benchmark::DoNotOptimize(counts.cheapest(0, {1, scale + 2}));
+  }
   state.SetItemsProcessed(state.iterations() * int64_t{kResiduals});
 }
 BENCHMARK(choose_table)->ArgName("scale")->Arg(8)->Arg(20)->Arg(40)->Unit(benchmark::kMicrosecond);
