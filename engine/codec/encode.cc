@@ -229,17 +229,17 @@ class Encoder {
     in.n = n;
     in.step_bits = lattice.step_bits;
     in.skip = s.specials.classes;
-    const std::vector<Schedule> schedules = likely_schedules(in, target, target);
+    const Audition schedules = likely_schedules(in, target, target);
     const bool plain = params_.model == H5N_MODEL_AUTO || params_.model == H5N_MODEL_NONE;
     if (plain) offer_plain(s, lattice, in, schedules, target);
     // A model that was asked for and has nothing to offer must not cost more than none.
-    if (!offer_models(s, lattice, in, schedules, target) && !plain)
+    if (!offer_models(s, lattice, in, schedules.best, target) && !plain)
       offer_plain(s, lattice, in, schedules, target);
   }
 
   // The schedules that are worth a whole coding. `rest`: the target less the base.
-  std::vector<Schedule> likely_schedules(const WalkInput& in, const std::vector<double>& target,
-                                         const std::vector<double>& rest) const {
+  Audition likely_schedules(const WalkInput& in, const std::vector<double>& target,
+                            const std::vector<double>& rest) const {
     std::vector<Schedule> all =
         parts_.axes ? propose_schedules(in.n, rest, {in.skip.begin(), in.skip.end()}, usual_error(in))
                     : std::vector<Schedule>{all_axes_alike(in.n)};
@@ -256,11 +256,26 @@ class Encoder {
       Schedule straight = straightened(all[k]);
       if (straight != all[k]) all.push_back(std::move(straight));
     }
-    if (params_.effort >= kAllSchedulesFrom) return all;
+    if (params_.effort >= kAllSchedulesFrom || (all.size() == 1 && params_.effort == 0)) return {all, 0};
+    const double margin = params_.effort < 5 ? -1 : params_.effort < 6 ? 0 : params_.effort < 7 ? 0.04 : 0.1;
+    return choose_schedules(in, all, target, part_of(in, target, all.front().wraps), quick_effort(), margin);
+  }
+
+  // The part of the chunk on which ways to code it are compared.
+  Box part_of(const WalkInput& in, const std::vector<double>& target, uint8_t wraps) const {
+    constexpr double kLeastPoints = 6000, kMostPoints = 65536;
     const double share = params_.effort < 3 ? 1.0 / 16 : 1.0 / 6;
-    // From effort 5 those that come near it as well.
-    const double slack = params_.effort < 5 ? 1 : params_.effort < 6 ? 1.04 : 1.1;
-    return choose_schedules(in, all, target, share, slack);
+    Box box(in.n, std::clamp(share * double(target.size()), kLeastPoints, kMostPoints), wraps);
+    box.seek(in, target);
+    return box;
+  }
+
+  WalkEffort quick_effort() const {
+    WalkEffort w = effort();
+    w.samples = std::min(w.samples, 700);
+    w.pool = 16000;
+    w.rounds = 1;
+    return w;
   }
 
   WalkEffort effort() const {
@@ -272,31 +287,60 @@ class Encoder {
     return w;
   }
 
-  void offer_plain(const Setting& s, const Lattice& lattice, const WalkInput& in,
-                   const std::vector<Schedule>& schedules, const std::vector<double>& target) {
-    offer_walks(s, lattice, in, schedules, target, {});
+  void offer_plain(const Setting& s, const Lattice& lattice, const WalkInput& in, const Audition& schedules,
+                   const std::vector<double>& target) {
+    const size_t walk = offer_walks(s, lattice, in, schedules.best, target, {});
     if (params_.effort == 0) return;
-    if (parts_.reference) offer_reference(s, lattice, in, target);
+    if (parts_.reference) offer_reference(s, lattice, in, target, {schedules.bytes, walk});
     if (parts_.repeats) offer_repeats(s);
     if (parts_.transform && rmse_limit_ < 0) offer_transform(s, lattice, in, schedules, target);
   }
 
+  // What a walk takes on the part and on the whole, by which to judge others from what they take on the part;
+  // nothing is known where `part` is 0.
+  struct Measure {
+    size_t part = 0, whole = 0;
+    // Whether a candidate of `fixed` bytes, and `of_part` where the walk takes `part`, cannot come near.
+    bool hopeless(size_t fixed, size_t of_part) const {
+      constexpr double kNear = 1.05;
+      if (part == 0 || of_part == 0) return false;
+      const double expected = double(fixed) + double(of_part) * double(whole) / double(part);
+      return expected > double(whole) * (kNear + 3 * chance_between(std::min(part, of_part)));
+    }
+  };
+
   // A wavelet beside the walk, under a pointwise bound.
-  void offer_transform(const Setting& s, const Lattice& lattice, const WalkInput& in,
-                       const std::vector<Schedule>& schedules, const std::vector<double>& target) {
+  void offer_transform(const Setting& s, const Lattice& lattice, const WalkInput& in, const Audition& schedules,
+                       const std::vector<double>& target) {
     if (params_.mode == H5N_LOSSLESS || lattice.step_bits == 0) return;
     TransformChoice choice;
     choice.pointwise = true;
     choice.step = std::ldexp(kPointwiseStep, lattice.step_bits);
     choice.lambda = kPointwiseLambda;
     choice.spare = effort().spare;
+    if (schedules.bytes != 0) {
+      const Box box = part_of(in, target, schedules.best.front().wraps);
+      const size_t of_part = transform_of_part(Part(in, target, box), schedules.best, choice);
+      if (Measure{schedules.bytes, schedules.bytes}.hopeless(0, of_part)) return;
+    }
     const std::vector<double> field = smooth_over(in.n, target, in.skip);
-    for (const WaveletPlan& plan : choose_plans(in, schedules, field, choice, plan_effort())) {
+    for (const WaveletPlan& plan : choose_plans(in, schedules.best, field, choice, plan_effort())) {
       std::vector<int32_t> points;
       CoefficientMemory memory;
       const Bytes section = encode_transform(in, analyse(plan, field), choice, target, memory, points);
       finish_lattice(s, lattice, points, H5N_KIND_TRANSFORM, section, {});
     }
+  }
+
+  // Bytes of a part under the plan that looks best there.
+  static size_t transform_of_part(const Part& part, std::vector<Schedule> schedules,
+                                  const TransformChoice& choice) {
+    for (Schedule& schedule : schedules) schedule = cropped(schedule, part.in.n);
+    const std::vector<double> field = smooth_over(part.in.n, part.field, part.skip);
+    const WaveletPlan plan = choose_plans(part.in, schedules, field, choice, {1, 1, 1}).front();
+    std::vector<int32_t> points;
+    CoefficientMemory memory;
+    return encode_transform(part.in, analyse(plan, field), choice, part.field, memory, points).size();
   }
 
   PlanEffort plan_effort() const {
@@ -335,8 +379,9 @@ class Encoder {
     return offered;
   }
 
+  // `walk`: without one.
   void offer_reference(const Setting& s, const Lattice& lattice, WalkInput in,
-                       const std::vector<double>& target) {
+                       const std::vector<double>& target, const Measure& walk) {
     const auto axis = reference_axis(in, target);
     if (!axis) return;
     Base base;
@@ -351,13 +396,15 @@ class Encoder {
     in.base = field;
     std::vector<double> rest = target;
     for (size_t k = 0; k < rest.size(); ++k) rest[k] -= field[k];
-    const std::vector<Schedule> schedules = likely_schedules(in, target, rest);
-    offer_walks(s, lattice, in, schedules, target, base);
+    const Audition schedules = likely_schedules(in, target, rest);
     const int slowest = slowest_axis(in.n);
-    if (*axis != slowest || in.n[slowest] < kLeastPlanes || params_.effort < kPlacesFrom) return;
+    const bool learns = *axis == slowest && in.n[slowest] >= kLeastPlanes && params_.effort >= kPlacesFrom;
+    if (walk.hopeless(section.size(), schedules.bytes)) return;
+    offer_walks(s, lattice, in, schedules.best, target, base);
+    if (!learns) return;
     in.learns = true;
     base.reference.front() |= kPlacesLearn;
-    offer_walks(s, lattice, in, schedules, target, base);
+    offer_walks(s, lattice, in, schedules.best, target, base);
   }
 
   // Lattice points as they are, bins one lattice unit wide; nothing where few of them are equal or come
@@ -477,10 +524,11 @@ class Encoder {
     Bytes latents, reference{0};
   };
 
-  // Codes the chunk under each schedule, at a time where threads are to be had.
-  void offer_walks(const Setting& s, const Lattice& lattice, const WalkInput& in,
-                   const std::vector<Schedule>& schedules, const std::vector<double>& target,
-                   const Base& base) {
+  // Codes the chunk under each schedule, at a time where threads are to be had. Returns the bytes of the
+  // smallest walk.
+  size_t offer_walks(const Setting& s, const Lattice& lattice, const WalkInput& in,
+                     const std::vector<Schedule>& schedules, const std::vector<double>& target,
+                     const Base& base) {
     struct Coded {
       Bytes walk;
       std::vector<int32_t> points;
@@ -490,12 +538,15 @@ class Encoder {
       Coded& c = coded[static_cast<size_t>(k)];
       c.walk = encode_walk(in, schedules[static_cast<size_t>(k)], target, effort(), c.points);
     });
+    size_t least = std::numeric_limits<size_t>::max();
     for (const Coded& c : coded) {
       ByteWriter section;
       section.bytes(base.reference);
       section.bytes(c.walk);
       finish_lattice(s, lattice, c.points, H5N_KIND_WALK, section.take(), base);
+      least = std::min(least, c.walk.size());
     }
+    return least;
   }
 
   // A payload of lattice points: what they decode to, the outliers that they leave, the sections.

@@ -18,22 +18,16 @@ constexpr double kLargest = (1 << kLinearBits) - 256;
 
 Bytes code_by_walk(const WalkInput& in, const std::vector<double>& target, std::vector<int32_t>& decoded) {
   constexpr unsigned kEffort = 7;
-  constexpr double kShare = 0.25, kSlack = 1;
+  constexpr double kShare = 0.25, kLeastPoints = 6000;
   std::vector<Schedule> all = propose_schedules(in.n, target, {}, usual_error(in));
   for (size_t k = 0, n = all.size(); k < n; ++k) {
     Schedule straight = straightened(all[k]);
     if (straight != all[k]) all.push_back(std::move(straight));
   }
-  const std::vector<Schedule> chosen = choose_schedules(in, all, target, kShare, kSlack);
-  Bytes best;
-  for (const Schedule& schedule : chosen) {
-    std::vector<int32_t> points;
-    Bytes section = encode_walk(in, schedule, target, walk_effort(kEffort), points);
-    if (!best.empty() && section.size() >= best.size()) continue;
-    best = std::move(section);
-    decoded = std::move(points);
-  }
-  return best;
+  Box box(in.n, std::max(kLeastPoints, kShare * static_cast<double>(target.size())), all.front().wraps);
+  box.seek(in, target);
+  const Audition chosen = choose_schedules(in, all, target, box, walk_effort(1), -1);
+  return encode_walk(in, chosen.best.front(), target, walk_effort(kEffort), decoded);
 }
 
 double root_mean_square(const auto& values) {

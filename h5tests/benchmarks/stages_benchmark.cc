@@ -198,9 +198,10 @@ BENCHMARK(residuals_decode)->ArgName("scale")->Arg(8)->Arg(20)->Arg(40)->Unit(be
 
 void choose_schedule(benchmark::State& state) {
   const Scene s;
-  const std::vector<Schedule> all = propose_schedules(s.in.n, s.target, {});
+  const std::vector<Schedule> all = propose_schedules(s.in.n, s.target, {}, usual_error(s.in));
+  const Box box(s.in.n, 0.1 * double(s.target.size()));
   for ([[maybe_unused]] auto _ : state) {
-    benchmark::DoNotOptimize(choose_schedules(s.in, all, s.target, 0.1, 1.01));
+    benchmark::DoNotOptimize(choose_schedules(s.in, all, s.target, box, walk_effort(1), 0.01));
   }
   state.SetItemsProcessed(state.iterations() * int64_t(s.target.size()));
 }
