@@ -56,7 +56,7 @@ Bytes compress(ByteSpan bytes, Form form, int level) {
 
 // About the bytes that the quickest forms leave, from a part in the middle.
 double estimate(ByteSpan raw, size_t size) {
-  constexpr size_t kLeast = 65536;
+  constexpr size_t kLeast = 16384;
   const size_t part = std::min(raw.size(), std::max(kLeast, raw.size() / 16)) / size * size;
   const ByteSpan middle = raw.subspan((raw.size() - part) / 2 / size * size, part);
   const size_t least =

@@ -6,10 +6,10 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
-#include <memory>
-#include <new>
 #include <utility>
 #include <vector>
+
+#include "support/array.h"
 
 namespace h5neural {
 
@@ -71,24 +71,6 @@ void for_rows(const Index4& count, Row&& row) {
     }
   }
 }
-
-// Leaves new elements as they are: the points and ghosts of a class are all written before they are read, and
-// what lies beyond them is read by kernels only for results that nobody uses.
-template <class T>
-struct Uninitialised : std::allocator<T> {
-  template <class U>
-  struct rebind {
-    using other = Uninitialised<U>;
-  };
-  template <class U>
-  void construct(U*) noexcept {}
-  template <class U, class... Args>
-  void construct(U* p, Args&&... args) {
-    ::new (static_cast<void*>(p)) U(std::forward<Args>(args)...);
-  }
-};
-template <class T>
-using Array = std::vector<T, Uninitialised<T>>;
 
 // One array a class; those of unknown or empty classes are empty.
 template <class T>

@@ -14,18 +14,23 @@ void ResidualEncoder::escape(int32_t v, int limit) {
 
 void ResidualEncoder::batch(std::span<const int32_t> q, std::span<const uint8_t> context,
                             const ContextTables& tables) {
-  rans_.begin_batch();
+  uint32_t* const ranges = rans_.begin_batch(q.size());
+  uint64_t cost = 0;
   for (size_t k = 0; k < q.size(); ++k) {
     const ResidualTable& t = tables[context[k]];
+    const Table& table = *t.table;
     const int32_t half = t.low_bits > 0 ? 1 << (t.low_bits - 1) : 0;
     const int32_t v = (q[k] + half) >> t.low_bits;
-    const bool escaped = std::abs(v) > t.table->limit;
-    rans_.symbol(*t.table, escaped ? t.table->symbols - 1 : symbol_of(v));
-    if (escaped) escape(v, t.table->limit);
+    const bool escaped = v > table.limit || v < -table.limit;
+    const int symbol = escaped ? table.symbols - 1 : symbol_of(v);
+    ranges[k] = uint32_t{table.start[symbol]} << 16 | table.frequency[symbol];
+    cost += table.cost[symbol];
+    if (escaped) escape(v, table.limit);
     if (t.low_bits > 0) {
       rans_.raw().put(static_cast<uint32_t>(q[k] + half) & ((1u << t.low_bits) - 1), t.low_bits);
     }
   }
+  rans_.add_cost(cost);
 }
 
 // A residual that has raw bits.

@@ -29,7 +29,8 @@ inline ResidualTable residual_table(const TableChoice& t) {
   return {&table(t.shape, t.scale - 4 * low_bits), low_bits};
 }
 
-inline int symbol_of(int32_t v) { return v <= 0 ? -2 * v - (v < 0 ? 1 : 0) : 2 * v; }
+// 0, -1, 1, -2, ... in order.
+inline int symbol_of(int32_t v) { return (v * 2) ^ (v >> 31); }
 inline int32_t value_of(uint8_t symbol) { return (symbol >> 1) ^ -(symbol & 1); }
 
 // Bits of the tail of an escape: magnitudes limit + 1, limit + 2, ... as Exp-Golomb codes of order 0, then a

@@ -7,6 +7,8 @@
 #include <bit>
 #include <cmath>
 #include <limits>
+#include <map>
+#include <tuple>
 
 namespace h5neural {
 namespace {
@@ -144,15 +146,39 @@ uint8_t best_onward(const Index4& n, const Index4& stride, int axis, int step, c
   return static_cast<uint8_t>(std::min_element(cost.begin(), cost.end()) - cost.begin());
 }
 
+// What is measured about a field, each but once: the schedules that are proposed have levels in common.
+class Measurements {
+ public:
+  Measurements(const Index4& n, const std::vector<double>& x, const std::vector<uint8_t>& skip, double noise)
+      : n_(n), x_(x), skip_(skip), noise_(noise) {}
+  const Roughness& roughness(const Index4& stride) {
+    const auto [found, made] = roughness_.try_emplace(stride);
+    if (made) found->second = measure(n_, stride, x_, skip_);
+    return found->second;
+  }
+  uint8_t onward(const Index4& stride, int axis, int step) {
+    const auto [found, made] = onward_.try_emplace({stride, axis, step});
+    if (made) found->second = best_onward(n_, stride, axis, step, x_, skip_, noise_);
+    return found->second;
+  }
+
+ private:
+  const Index4& n_;
+  const std::vector<double>& x_;
+  const std::vector<uint8_t>& skip_;
+  double noise_;
+  std::map<Index4, Roughness> roughness_;
+  std::map<std::tuple<Index4, int, int>, uint8_t> onward_;
+};
+
 // Refines together, at each level, the axes whose roughness is within `ratio` of the least.
-Schedule propose(const Index4& n, double ratio, const std::vector<double>& x,
-                 const std::vector<uint8_t>& skip, double noise) {
+Schedule propose(const Index4& n, double ratio, Measurements& of) {
   Schedule s;
   s.n = n;
   Index4 grid = n, stride{1, 1, 1, 1};
   Level before;
   while (points(grid) > kRootPoints) {
-    const Roughness r = measure(n, stride, x, skip);
+    const Roughness& r = of.roughness(stride);
     Level level;
     level.weight = before.weight;  // kept where an axis is too short to be measured again
     for (int a = 0; a < kAxes; ++a) {
@@ -172,7 +198,7 @@ Schedule propose(const Index4& n, double ratio, const std::vector<double>& x,
     if (std::popcount(level.mask) > 3) level.mask &= static_cast<uint8_t>(level.mask - 1);
     for (int a = 0; a < kAxes; ++a) {
       const int step = stride[a] << (level.mask >> a & 1);
-      if (grid[a] > 1) level.onward[a] = best_onward(n, stride, a, step, x, skip, noise);
+      if (grid[a] > 1) level.onward[a] = of.onward(stride, a, step);
     }
     s.levels.push_back(level);
     before = level;
@@ -368,8 +394,9 @@ std::vector<Schedule> propose_schedules(const Index4& n, const std::vector<doubl
   uint8_t around = 0;
   for (int a = 0; a < kAxes; ++a) around |= static_cast<uint8_t>(wraps(n, a, values, skip) << a);
   std::vector<Schedule> found;
+  Measurements measurements(n, values, skip, noise);
   for (const double ratio : {1e300, 2.5, 1.3}) {
-    Schedule s = propose(n, ratio, values, skip, noise);
+    Schedule s = propose(n, ratio, measurements);
     s.wraps = around;
     if (std::find(found.begin(), found.end(), s) == found.end()) found.push_back(std::move(s));
   }

@@ -15,26 +15,44 @@ int lanes_code(double bytes) { return bytes >= 4 * kLaneCodes[2] ? 2 : bytes >= 
 
 }  // namespace
 
+namespace {
+
+// Quotients by a frequency as products: x / f = x of[f] >> 44 for all x < f 2^20, which states are before they
+// take a symbol; the error of the product stays below f 2^-24 < 1 / f.
+constexpr int kInverseBits = 44;
+struct Inverses {
+  std::array<uint64_t, kSlots + 1> of{};
+  Inverses() {
+    for (uint64_t f = 1; f <= kSlots; ++f) of[f] = ((uint64_t{1} << kInverseBits) + f - 1) / f;
+  }
+};
+
+}  // namespace
+
 Bytes RansEncoder::finish(double spare) {
+  static const Inverses inverses;
   const Bytes raw = raw_.finish();
-  if (ops_.empty()) return {};
+  if (ranges_.empty()) return {};
   const int code = lanes_code(spare * (double(cost_) / 2048 + double(raw.size())));
   const size_t lanes = kLaneCodes[code];
   std::array<uint32_t, kMaxLanes> state;
   state.fill(kRansLow);
-  std::vector<uint16_t> words;
-  words.reserve(cost_ / 4096 + 64);
-  size_t end = ops_.size();
+  // Filled from their end; no more than one a symbol, and room for one that is not due.
+  Array<uint16_t> words(ranges_.size() + 1);
+  uint16_t* next = words.data() + words.size();
+  size_t end = ranges_.size();
   for (size_t b = batches_.size(); b-- > 0;) {
     const size_t begin = batches_[b];
     for (size_t i = end; i-- > begin;) {
-      uint32_t& x = state[(i - begin) % lanes];
-      const uint32_t start = ops_[i] >> 16, frequency = ops_[i] & 0xffff;
-      if (x >> (32 - kProbabilityBits) >= frequency) {
-        words.push_back(static_cast<uint16_t>(x));
-        x >>= 16;
-      }
-      x = (x / frequency << kProbabilityBits) + x % frequency + start;
+      uint32_t x = state[(i - begin) % lanes];
+      const uint32_t start = ranges_[i] >> 16, frequency = ranges_[i] & 0xffff;
+      // Whether a word is due is as good as random: no branch.
+      const uint32_t due = x >> (32 - kProbabilityBits) >= frequency ? 1 : 0;
+      next[-1] = static_cast<uint16_t>(x);
+      next -= due;
+      x >>= 16 * due;
+      const auto quotient = static_cast<uint32_t>(x * inverses.of[frequency] >> kInverseBits);
+      state[(i - begin) % lanes] = (quotient << kProbabilityBits) + (x - quotient * frequency) + start;
     }
     end = begin;
   }
@@ -45,8 +63,8 @@ Bytes RansEncoder::finish(double spare) {
     out.bytes(raw);
   }
   for (size_t l = 0; l < lanes; ++l) out.put<uint32_t>(state[l]);
-  for (size_t i = words.size(); i-- > 0;) out.put<uint16_t>(words[i]);
-  ops_.clear();
+  for (; next != words.data() + words.size(); ++next) out.put<uint16_t>(*next);
+  ranges_.clear();
   batches_.clear();
   return out.take();
 }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "entropy/tables.h"
+#include "support/array.h"
 #include "support/bytes.h"
 
 namespace h5neural {
@@ -86,11 +87,15 @@ class RawBitReader {
 // Records symbols in reading order; finish() codes them backwards, as rANS must.
 class RansEncoder {
  public:
-  void begin_batch() { batches_.push_back(ops_.size()); }
-  void symbol(const Table& t, int s) {
-    ops_.push_back(uint32_t{t.start[s]} << 16 | t.frequency[s]);
-    cost_ += t.cost[s];
+  // The next batch, of so many symbols. What each takes stands in `ranges` at its place: start << 16 |
+  // frequency; they are the caller's to fill in until the next call.
+  uint32_t* begin_batch(size_t symbols) {
+    batches_.push_back(ranges_.size());
+    ranges_.resize(ranges_.size() + symbols);
+    return ranges_.data() + batches_.back();
   }
+  // What the symbols of a batch cost altogether, in units of 1/256 bit.
+  void add_cost(uint64_t cost) { cost_ += cost; }
   RawBits& raw() { return raw_; }
   // `spare`: share of the bytes that states may take for the sake of speed.
   // u8 lanes' code (0, 1, 2: 1, 4, 32) | 0x80 where there are raw bits | varint their length, they | states,
@@ -98,9 +103,9 @@ class RansEncoder {
   Bytes finish(double spare = 0.005);
 
  private:
-  std::vector<uint32_t> ops_;
+  Array<uint32_t> ranges_;
   std::vector<size_t> batches_;
-  uint64_t cost_ = 0;  // in units of 1/256 bit
+  uint64_t cost_ = 0;
   RawBits raw_;
 };
 

@@ -122,15 +122,20 @@ struct Coded {
   explicit Coded(int scale) {
     std::mt19937 random(2);
     RansEncoder encoder;
-    encoder.begin_batch();
+    uint32_t* range = encoder.begin_batch(context.size());
+    uint64_t cost = 0;
     for (int i = 0; i < 4; ++i) {
       tables[i] = &table(1, scale + i);
       first[i] = static_cast<uint32_t>(slots(*tables[i]) - all_slots());
     }
     for (uint8_t& x : context) {
       x = static_cast<uint8_t>(random() % 4);
-      encoder.symbol(*tables[x], draw(*tables[x], random() % kSlots));
+      const Table& t = *tables[x];
+      const int symbol = draw(t, random() % kSlots);
+      *range++ = uint32_t{t.start[symbol]} << 16 | t.frequency[symbol];
+      cost += t.cost[symbol];
     }
+    encoder.add_cost(cost);
     bytes = encoder.finish(0.03);  // all lanes
   }
   static int draw(const Table& t, uint32_t slot) {
