@@ -263,8 +263,8 @@ class Encoder {
 
   // The part of the chunk on which ways to code it are compared.
   Box part_of(const WalkInput& in, const std::vector<double>& target, uint8_t wraps) const {
-    constexpr double kLeastPoints = 6000, kMostPoints = 65536;
-    const double share = params_.effort < 3 ? 1.0 / 16 : 1.0 / 6;
+    constexpr double kLeastPoints = 10000, kMostPoints = 65536;
+    const double share = params_.effort < 3 ? 1.0 / 16 : 1.0 / 4;
     Box box(in.n, std::clamp(share * double(target.size()), kLeastPoints, kMostPoints), wraps);
     box.seek(in, target);
     return box;
@@ -272,8 +272,9 @@ class Encoder {
 
   WalkEffort quick_effort() const {
     WalkEffort w = effort();
-    w.samples = std::min(w.samples, 700);
-    w.pool = 16000;
+    w.samples = std::min(w.samples, 1000);
+    w.pool = 5 * w.samples;
+    w.every_kriging = false;
     w.rounds = 1;
     return w;
   }
