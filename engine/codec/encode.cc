@@ -311,8 +311,8 @@ class Encoder {
   };
 
   // A wavelet beside the walk, under a pointwise bound.
-  void offer_transform(const Setting& s, const Lattice& lattice, const WalkInput& in, const Audition& schedules,
-                       const std::vector<double>& target) {
+  void offer_transform(const Setting& s, const Lattice& lattice, const WalkInput& in,
+                       const Audition& schedules, const std::vector<double>& target) {
     if (params_.mode == H5N_LOSSLESS || lattice.step_bits == 0) return;
     TransformChoice choice;
     choice.pointwise = true;

@@ -88,7 +88,9 @@ void Box::seek(const WalkInput& in, std::span<const double> target) {
 }
 
 Part::Part(const WalkInput& whole, std::span<const double> target, const Box& box)
-    : field(box.cut(target, whole.n)), base(box.cut(whole.base, whole.n)), skip(box.cut(whole.skip, whole.n)) {
+    : field(box.cut(target, whole.n)),
+      base(box.cut(whole.base, whole.n)),
+      skip(box.cut(whole.skip, whole.n)) {
   in.n = box.n;
   in.step_bits = whole.step_bits;
   in.base = base;

@@ -13,8 +13,9 @@ struct Audition {
   size_t bytes = 0;            // of the part under the first one; 0 where none was tried
 };
 
-// Codes a box of the chunk under each schedule. Finds the one that takes the least bytes; where `margin` is not
-// negative also those that take at most this share more, chance not counted. `effort`: how hard each tries.
+// Codes a box of the chunk under each schedule. Finds the one that takes the least bytes; where `margin` is
+// not negative also those that take at most this share more, chance not counted. `effort`: how hard each
+// tries.
 Audition choose_schedules(const WalkInput& in, const std::vector<Schedule>& schedules,
                           std::span<const double> target, const Box& box, const WalkEffort& effort,
                           double margin);

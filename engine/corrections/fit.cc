@@ -211,8 +211,7 @@ double CosetFit::bits(std::span<const float> coefficients, const float* y, int r
 }
 
 std::vector<float> CosetFit::kriging(const PredictorChoice& choice) const {
-  std::vector<float> c =
-      scaled(coset_->geometry->kriging(choice.exponent, choice.nugget), kCoefficientBits);
+  std::vector<float> c = scaled(coset_->geometry->kriging(choice.exponent, choice.nugget), kCoefficientBits);
   if (shrink_columns() != 0) c.insert(c.begin(), 0);
   return c;
 }
@@ -276,8 +275,9 @@ void CosetFit::try_precision(const std::vector<double>& solution, int size, int 
     const double q = std::clamp(std::ldexp(v, kFitBits[precision]), -limit, limit);
     choice.difference.push_back(static_cast<int32_t>(std::lround(q)));
   }
-  const double cost = bits(scaled(choice.difference, kFitBits[precision]), base.residual.data(), padded_) * scale_ +
-                      side_bits(choice.difference) + 4;
+  const double cost =
+      bits(scaled(choice.difference, kFitBits[precision]), base.residual.data(), padded_) * scale_ +
+      side_bits(choice.difference) + 4;
   if (cost < best.cost) best = {cost, std::move(choice), solution};
 }
 

@@ -17,8 +17,8 @@ int lanes_code(double bytes) { return bytes >= 4 * kLaneCodes[2] ? 2 : bytes >= 
 
 namespace {
 
-// Quotients by a frequency as products: x / f = x of[f] >> 44 for all x < f 2^20, which states are before they
-// take a symbol; the error of the product stays below f 2^-24 < 1 / f.
+// Quotients by a frequency as products: x / f = x of[f] >> 44 for all x < f 2^20, which states are before
+// they take a symbol; the error of the product stays below f 2^-24 < 1 / f.
 constexpr int kInverseBits = 44;
 struct Inverses {
   std::array<uint64_t, kSlots + 1> of{};

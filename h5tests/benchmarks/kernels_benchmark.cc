@@ -211,8 +211,7 @@ void fit_normal_equations(benchmark::State& state) {
   const auto columns = static_cast<int>(state.range(1));
   std::vector<double> a(size_t{Problem::kColumns} * columns), b(columns);
   for ([[maybe_unused]] auto _ : state) {
-    set_of(state)->normal_equations(p.samples(), 0, columns, p.weight.data(), p.y.data(), a.data(),
-                                    b.data());
+    set_of(state)->normal_equations(p.samples(), 0, columns, p.weight.data(), p.y.data(), a.data(), b.data());
     benchmark::DoNotOptimize(a.data());
     benchmark::ClobberMemory();
   }
