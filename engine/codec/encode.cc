@@ -257,7 +257,9 @@ class Encoder {
       if (straight != all[k]) all.push_back(std::move(straight));
     }
     if (params_.effort >= kAllSchedulesFrom || (all.size() == 1 && params_.effort == 0)) return {all, 0};
-    const double margin = params_.effort < 5 ? -1 : params_.effort < 6 ? 0 : params_.effort < 7 ? 0.04 : 0.1;
+    // An L2 bound is searched for by coding: what wins on the part at one bound may not at the next.
+    const bool closest = params_.effort < 6 && rmse_limit_ < 0;
+    const double margin = params_.effort < 5 ? -1 : closest ? 0 : params_.effort < 7 ? 0.04 : 0.1;
     return choose_schedules(in, all, target, part_of(in, target, all.front().wraps), quick_effort(), margin);
   }
 
