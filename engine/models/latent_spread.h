@@ -1,5 +1,6 @@
-// latent_spread.h: the numbers of latents in the bit coder. Each comes with the spread that is expected of it;
-// numbers of like spread share adaptive models, which begin with the probabilities of a Laplace distribution.
+// latent_spread.h: the numbers of latents in the bit coder. Each comes with the spread that is expected of
+// it; numbers of like spread share adaptive models, which begin with the probabilities of a Laplace
+// distribution.
 #pragma once
 #include <array>
 #include <cstdint>

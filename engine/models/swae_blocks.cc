@@ -63,7 +63,8 @@ SwaeBlocks::SwaeBlocks(const WeightsFile& file)
   const uint64_t points = block_.count();
   const bool fits = block_.rank > 0 && points <= kMostPoints && latents_ <= kMostLatents &&
                     takes_and_gives(encoder_, points, {latents_}) &&
-                    takes_and_gives(decoder_, latents_, {points}) && is_small(decoder_.values[decoder_.outputs[0]]) &&
+                    takes_and_gives(decoder_, latents_, {points}) &&
+                    is_small(decoder_.values[decoder_.outputs[0]]) &&
                     takes_and_gives(context_, axes * (latents_ + kBesides), {latents_, latents_});
   if (!fits) {
     throw Failure(H5N_ERR_CORRUPT, "h5neural: " + what +

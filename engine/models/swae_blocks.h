@@ -34,9 +34,9 @@ enum class Normalise : uint8_t {
 };
 
 struct BlockLatents {
-  int64_t offset = 0;     // in steps of 2^t
-  int32_t range = 0;      // a code of log_value
-  bool has = false;       // without latents the base is the offset
+  int64_t offset = 0;      // in steps of 2^t
+  int32_t range = 0;       // a code of log_value
+  bool has = false;        // without latents the base is the offset
   std::vector<int32_t> q;  // [K], as coded
   std::vector<int32_t> z;  // [K], as the decoder takes them
 };
@@ -50,7 +50,8 @@ struct BlocksSection {
   // Latents' units to one step, for a block of this range.
   int64_t step(const BlockLatents& b) const {
     constexpr int64_t kLargest = int64_t{1} << 14;
-    return std::clamp<int64_t>((int64_t{8 + gain_mantissa} << gain_exponent) / log_value(b.range), 1, kLargest);
+    return std::clamp<int64_t>((int64_t{8 + gain_mantissa} << gain_exponent) / log_value(b.range), 1,
+                               kLargest);
   }
   static constexpr int kMostGain = 48;  // of the exponent
 };

@@ -1,5 +1,5 @@
-// swae_blocks_encode.cc: see swae_blocks.h. Writing: each block's offset and range, the encoder's latents, and
-// the gain that makes latents and corrections cheapest together.
+// swae_blocks_encode.cc: see swae_blocks.h. Writing: each block's offset and range, the encoder's latents,
+// and the gain that makes latents and corrections cheapest together.
 #include <cmath>
 
 #include "models/residual_cost.h"
@@ -8,7 +8,7 @@
 namespace h5neural {
 namespace {
 
-constexpr double kNumbersBits = 6;  // of a block's range, and of its offset as far as a flat one has none
+constexpr double kNumbersBits = 6;     // of a block's range, and of its offset as far as a flat one has none
 constexpr uint64_t kSampleBlocks = 8;  // of a chunk, along each axis, that the gain is chosen by
 
 void set_gain(BlocksSection& s, double gain) {
