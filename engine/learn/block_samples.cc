@@ -92,10 +92,11 @@ std::vector<BlockSamples::Candidate> BlockSamples::candidates(const std::vector<
   std::vector<Candidate> found;
   std::vector<float> values(static_cast<size_t>(points()));
   size_t tries = 0;
+  const double smallest = normalise_ == "none" ? 0 : kSmallest;  // without own numbers no block is flat
   for (; found.size() < wanted && tries < 20 * wanted; ++tries) {
     const Candidate c = random_place(samples, aligned_only || tries % 2 == 0, random);
     const auto [low, high] = copy(samples[c.sample], c.at, values.data());
-    if (high - low >= kSmallest * samples[c.sample].range) found.push_back(c);
+    if (high - low >= smallest * samples[c.sample].range) found.push_back(c);
   }
   if (found.size() < kFewestPlaces)
     throw std::runtime_error("the fields are nearly constant in blocks of this size: nothing to train on");

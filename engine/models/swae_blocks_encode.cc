@@ -8,7 +8,7 @@
 namespace h5neural {
 namespace {
 
-constexpr double kNumbersBits = 6;     // of a block's range, and of its offset as far as a flat one has none
+constexpr double kNumbersBits = 2;     // of a block's range, and of its offset as far as a flat one has none
 constexpr uint64_t kSampleBlocks = 8;  // of a chunk, along each axis, that the gain is chosen by
 
 void set_gain(BlocksSection& s, double gain) {
@@ -76,7 +76,7 @@ BlocksSection SwaeBlocks::survey(std::span<const int32_t> field, const BlockGrid
       high = std::max(high, field[at]);
     });
     BlockLatents& k = s.blocks[b];
-    k.has = int64_t{high} - low >= bin;
+    k.has = int64_t{high} - low >= bin / 4;
     if (normalise_ == Normalise::kNone) {
       k.offset = s.offset, k.range = s.range, k.has = true;
     } else {
