@@ -29,10 +29,10 @@ struct Options {
   double width = 1;             // block: times the published numbers of channels or hidden units
   std::string loss = "bytes";   // block: bytes, mse, log, relative, robust
   double wasserstein = -1;      // block: weight of the latents' distance to N(0, I); below 0: the loss's own
-  std::string normalise = "minmax";  // block: minmax, zscore, pos_log, none
-  std::string precision = "int8";    // block: of the weights: int8, int16, fp8
-  std::string search;                // block: numbers of latents to try, "4,8,16"; the best is kept
-  std::string command;               // as typed, for the card
+  std::string normalise = "none";  // block: minmax, zscore, pos_log, none
+  std::string precision = "int8";  // block: of the weights: int8, int16, fp8
+  std::string search;              // block: numbers of latents to try, "4,8,16"; the best is kept
+  std::string command;             // as typed, for the card
 };
 
 // Throws std::runtime_error with a sentence.
