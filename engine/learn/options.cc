@@ -30,8 +30,10 @@ std::map<std::string, Setter> setters(Options& o) {
           {"--name", text(o.name)},
           {"--checkpoint", text(o.checkpoint)},
           {"--about", text(o.about)},
+          {"--curve", text(o.curve)},
           {"--form", text(o.form)},
           {"--seed", [&o](const std::string& v) { o.seed = std::stoull(v); }},
+          {"--validation", count(o.validation)},
           {"--latents", count(o.latents)},
           {"--modes", count(o.modes)},
           {"--fine-modes", count(o.fine_modes)},
@@ -82,7 +84,7 @@ std::string usage() {
          "NAME]\n"
          "         [--about TEXT] [--modes 128] [--fine-modes 32] [--hidden 256] [--batch 256] [--rate "
          "1e-3]\n"
-         "         [--patience 20] [--checkpoint FILE]\n"
+         "         [--patience 20] [--checkpoint FILE] [--validation N] [--curve FILE]\n"
          "       h5neural-worker selftest\n"
          "train reads float32 arrays [count, Z, Y, X], and goes on from its checkpoint when there is one.";
 }
