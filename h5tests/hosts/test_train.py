@@ -226,7 +226,8 @@ def test_interrupted_and_resumed(h5neural, run, tmp_path):
     data = punctures(tmp_path / "sim.h5", 120)
     out = tmp_path / "w.safetensors"
     folder = f"{out}.unfinished"
-    command = [TOOL, "train", f"{data}:/U_CHI", "--abs", "5e-3", "-o", str(out), "--time", "14s", "--latents", "4"]
+    command = [TOOL, "train", f"{data}:/U_CHI", "--abs", "5e-3", "-o", str(out), "--time", "14s", "--latents", "4",
+               "--chunks", "1000000"]
     # A shell's background job has SIGINT ignored, and hands that down.
     first = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True,
                              preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
@@ -259,3 +260,10 @@ def test_the_network(h5neural, run, tmp_path):
     flags = h5neural("flags", "--abs", "5e-3", "--model", "w", env=weights).stdout.strip()
     run("h5repack", "-f", flags, tmp_path / "plain.h5", tmp_path / "small.h5", env=weights)
     assert "kept" in h5neural("verify", tmp_path / "plain.h5", tmp_path / "small.h5", env=weights).stdout
+
+
+@needs_worker
+def test_weights_that_cannot_pay_back_are_not_learned(h5neural, tmp_path):
+    data = punctures(tmp_path / "sim.h5", 60)
+    said = train(h5neural, f"{data}:/U_CHI", "-o", tmp_path / "w.safetensors", status=None).stderr
+    assert "not tried: swae" in said and "cannot pay back over 60 chunks" in said and "step" not in said

@@ -47,6 +47,8 @@ std::string why_not_linear(const FamilyTask& t) {
                      count, kFewestLinear * 5 / 4);
 }
 
+uint64_t least_bytes_linear(const FamilyTask&) { return 1000; }
+
 Arguments linear_arguments(const FamilyTask& t) {
   Arguments args = common(t);
   const char* const key = t.mode == H5N_ABS     ? "--abs"
@@ -87,7 +89,21 @@ double range_for(const FamilyTask& t) {
   return range * bound / std::clamp(bound, kTightestBound, kLoosestBound);
 }
 
-// As many modes as can be learned from so many samples.
+// As many modes as can be learned from so many samples. The weights hold each at every value: those that
+// matter most in 16 bits, the others in 8.
+struct SwaeModes {
+  uint64_t all, fine;
+};
+SwaeModes modes_for(const FamilyTask& t) {
+  const uint64_t all = std::min(kMostModes, t.data->count(Part::kLearn) / 2);
+  return {all, std::min(all, std::max(kMostFineModes, t.latents))};
+}
+
+uint64_t least_bytes_swae(const FamilyTask& t) {
+  const SwaeModes modes = modes_for(t);
+  return t.form == "chunk" ? t.data->values() * (modes.all + modes.fine) : 0;
+}
+
 Arguments swae_arguments(const FamilyTask& t) {
   Arguments args = common(t);
   args.insert(args.begin(), "train");
@@ -96,8 +112,7 @@ Arguments swae_arguments(const FamilyTask& t) {
     args.insert(args.end(), {"--latents", fmt::format("{}", t.latents)});
     return args;
   }
-  const uint64_t modes = std::min(kMostModes, t.data->count(Part::kLearn) / 2);
-  const uint64_t fine = std::min(modes, std::max(kMostFineModes, t.latents));
+  const auto [modes, fine] = modes_for(t);
   for (const auto& [key, value] :
        {std::pair{"--modes", modes}, {"--fine-modes", fine}, {"--latents", std::min(t.latents, fine)}}) {
     args.insert(args.end(), {key, fmt::format("{}", value)});
@@ -106,10 +121,10 @@ Arguments swae_arguments(const FamilyTask& t) {
 }
 
 constexpr std::array kFamilies{
-    Family{"linear", "h5neural-linear", "install h5neural again, in one place", 1, false, why_not_linear,
-           linear_arguments},
-    Family{"swae", "h5neural-worker", "build with LibTorch (H5NEURAL_TORCH=ON, see docs/training.md)", 3,
-           true, why_not_swae, swae_arguments}};
+    Family{"linear", "h5neural-linear", "install h5neural again, in one place", 3, false, why_not_linear,
+           least_bytes_linear, linear_arguments},
+    Family{"swae", "h5neural-worker", "build with LibTorch (H5NEURAL_TORCH=ON, see docs/training.md)", 2,
+           true, why_not_swae, least_bytes_swae, swae_arguments}};
 
 }  // namespace
 

@@ -31,7 +31,8 @@ struct Family {
   const char* remedy;   // where that program is not installed
   double share;         // of the time, beside the others' shares
   bool draws_blocks;    // in form block it keeps blocks apart itself, and must not see the validation chunks
-  std::string (*why_not)(const FamilyTask&);  // why it cannot learn this; empty when it can
+  std::string (*why_not)(const FamilyTask&);   // why it cannot learn this; empty when it can
+  uint64_t (*least_bytes)(const FamilyTask&);  // that its weights will have
   std::vector<std::string> (*arguments)(const FamilyTask&);
 };
 

@@ -107,9 +107,10 @@ class Learner {
   }
 
   Learned run() {
-    const std::vector<const Family*> able = families_to_try();
+    std::vector<const Family*> able = families_to_try();
     make_folder();
     prepare();
+    leave_out_those_too_large(able);
     for (size_t k = 0; k < able.size(); ++k) {
       double shares = 0;
       for (size_t j = k; j < able.size(); ++j) shares += able[j]->share;
@@ -157,6 +158,7 @@ class Learner {
   // Those that can learn this here. The family that was asked for must be among them; of all, one is enough.
   std::vector<const Family*> families_to_try() {
     std::vector<const Family*> able;
+    std::vector<std::string> why_not;
     for (const Family& f : families()) {
       if (r_.model != "auto" && r_.model != f.name) continue;
       std::string why = f.why_not(task_of(f));
@@ -165,12 +167,30 @@ class Learner {
       if (why.empty()) {
         able.push_back(&f);
       } else {
-        out_.not_tried.push_back(fmt::format("{}: {}", f.name, why));
+        why_not.push_back(fmt::format("{}: {}", f.name, why));
       }
     }
-    if (able.empty()) fail("{}", fmt::join(out_.not_tried, "; "));
-    for (const std::string& text : out_.not_tried) fmt::print(stderr, "not tried: {}\n", text);
+    if (able.empty()) fail("{}", fmt::join(why_not, "; "));
+    for (const std::string& text : why_not) skip(text);
     return able;
+  }
+
+  // Weights whose share alone is more than a chunk takes without them cannot pay: their time is the others'.
+  void leave_out_those_too_large(std::vector<const Family*>& able) {
+    if (r_.model != "auto") return;
+    std::erase_if(able, [this](const Family* f) {
+      const uint64_t bytes = f->least_bytes(task_of(*f));
+      const double share = static_cast<double>(bytes) / static_cast<double>(out_.spread);
+      if (share < out_.without) return false;
+      skip(fmt::format("{}: {} bytes of weights cannot pay back over {} chunks of {:.0f} bytes", f->name,
+                       bytes, out_.spread, out_.without));
+      return true;
+    });
+  }
+
+  void skip(const std::string& why) {
+    fmt::print(stderr, "not tried: {}\n", why);
+    out_.not_tried.push_back(why);
   }
 
   void prepare() {
@@ -183,12 +203,12 @@ class Learner {
                "range {:.4g}\n",
                data_.count(Part::kLearn), extents_text(data_.sample()), data_.count(Part::kValidation),
                data_.count(Part::kTest), data_.split(), data_.left_out(), data_.median_range());
-    without_ = payload_bytes(data_, Part::kValidation, kMostMeasured, r_.setting, H5N_MODEL_NONE);
+    without_ = payload_bytes(data_, Part::kValidation, kMostMeasured, r_.setting, r_.without);
     out_.measured = without_.size();
     out_.without = mean_of(without_);
     fmt::print(
         stderr,
-        "without a model, {} validation chunks take {:.1f} bytes each, {:.2f} times smaller than raw\n",
+        "without these weights, {} validation chunks take {:.1f} bytes each, {:.2f} times smaller than raw\n",
         out_.measured, out_.without, static_cast<double>(data_.raw_bytes()) / out_.without);
   }
 
@@ -199,8 +219,7 @@ class Learner {
       const double left = kShareOfLearning * r_.seconds - state_->used();
       const bool begun = fs::exists(t.checkpoint, none);
       if (left * share < kLeastSeconds && !begun && !out_.candidates.empty()) {
-        out_.not_tried.push_back(fmt::format("{}: no time is left for it", f.name));
-        fmt::print(stderr, "not tried: {}\n", out_.not_tried.back());
+        skip(fmt::format("{}: no time is left for it", f.name));
         return;
       }
       t.seconds = state_->seconds_for(f.name, std::max(kLeastSeconds, left * share));
@@ -260,6 +279,19 @@ Learned learn(const TrainingData& data, const LearnRequest& request, const std::
     if (nothing_learned(folder)) fs::remove_all(folder);
     throw;
   }
+}
+
+std::vector<std::string> files_of_learning(const std::string& folder) {
+  std::vector<std::string> names{folder + "/samples.safetensors", folder + "/state.json",
+                                 folder + "/state.json.partial"};
+  for (const Family& f : families()) {
+    for (const char* suffix : {".safetensors", ".safetensors.candidate.safetensors", ".md", ".rows",
+                               ".checkpoint", ".checkpoint.partial"}) {
+      names.push_back(folder + "/" + f.name + suffix);
+    }
+  }
+  names.push_back(folder);
+  return names;
 }
 
 uint64_t most_chunks(double seconds, uint64_t chunk_values) {

@@ -18,9 +18,10 @@ struct LearnRequest {
   uint64_t latents = 16, modes = 0, seed = 0;
   uint64_t spread = 0;  // over how many chunks the weights are to pay back; 0: all that the sources have
   double seconds = 1200;
-  std::string from;     // weights to start from, and to beat; empty: none
-  std::string name;     // of the weights
-  std::string command;  // for the card, and to know an interrupted run again
+  uint64_t without = H5N_MODEL_NONE;  // what the weights are to beat: no model, or the automatic choice
+  std::string from;                   // weights to start from, and to beat; empty: none
+  std::string name;                   // of the weights
+  std::string command;                // for the card, and to know an interrupted run again
 };
 
 // Weights that were learned, or those that were started from.
@@ -50,6 +51,9 @@ struct Learned {
 // from. Says on stderr how it goes. Throws ToolError; the folder then stays where there is something in it to
 // go on from.
 Learned learn(const TrainingData& data, const LearnRequest& request, const std::string& folder);
+
+// All that may be left in the folder when a run is ended from outside, the folder last.
+std::vector<std::string> files_of_learning(const std::string& folder);
 
 // How many chunks may be looked at in so much time.
 uint64_t most_chunks(double seconds, uint64_t chunk_values);

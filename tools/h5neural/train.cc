@@ -98,10 +98,14 @@ LearnRequest request_of(const Options& o) {
 // A family that was asked for is written whatever it brings; the automatic choice only where it pays.
 bool is_written(const Options& o, const Learned& learned) {
   if (learned.pays()) return true;
-  fmt::print(
-      stderr,
-      "no model pays: the smallest takes {:.1f} bytes a chunk with its share of the weights, none {:.1f}\n",
-      learned.candidates[learned.best].total, learned.without);
+  if (learned.candidates.empty()) {
+    fmt::print(stderr, "no model pays: no family's weights are small enough for these chunks\n");
+  } else {
+    fmt::print(
+        stderr,
+        "no model pays: the smallest takes {:.1f} bytes a chunk with its share of the weights, none {:.1f}\n",
+        learned.candidates[learned.best].total, learned.without);
+  }
   if (o.model != "auto") return true;
   fmt::print(stderr,
              "{} is not written; more chunks alike (--chunks N, where N will be written) or a looser bound "

@@ -23,6 +23,9 @@ struct TrainingSource {
 std::vector<TrainingSource> open_training_sources(const std::vector<std::string>& inputs,
                                                   const Extents& shape);
 
+// Why models cannot learn from such chunks, as "has chunks ..."; empty when they can.
+std::string why_not_learned(const TrainingSource& source);
+
 // A block without its axes of one point: what a model sees. [Z, Y, X], or as many axes as there are.
 Extents sample_extents(const Extents& block);
 

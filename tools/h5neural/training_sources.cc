@@ -22,29 +22,6 @@ uint64_t product(const Extents& e) {
   return n;
 }
 
-// Why models cannot learn from a dataset in such blocks; empty when they can.
-std::string why_not(const Dataset& d, const Extents& block) {
-  if (d.element == Element::kOther)
-    return fmt::format("holds {}; models learn from float32 and float64", d.type_text);
-  if (block.empty()) return "is not chunked; say how it is to be cut: --chunk Z,Y,X";
-  if (block.size() != d.extents.size()) {
-    return fmt::format("has rank {}, and --chunk {} axes; give one number for each axis", d.extents.size(),
-                       block.size());
-  }
-  const Extents sample = sample_extents(block);
-  if (sample.empty() || sample.size() > kMostAxes) {
-    return fmt::format(
-        "has chunks {} with {} axes longer than 1, and models learn chunks with 1 to {}; give --chunk",
-        extents_text(block), sample.size(), kMostAxes);
-  }
-  if (product(sample) > kMaxSampleValues) {
-    return fmt::format(
-        "has chunks {} of {} values, and a model of whole chunks takes at most {}; give --chunk",
-        extents_text(block), product(sample), kMaxSampleValues);
-  }
-  return {};
-}
-
 TrainingSource open_source(const std::string& file, const std::string& path, const Extents& shape) {
   const Handle handle = open_file(file);
   TrainingSource s{file, open_dataset(handle, path), shape};
@@ -78,6 +55,30 @@ Extents sample_extents(const Extents& block) {
   return shape;
 }
 
+std::string why_not_learned(const TrainingSource& source) {
+  const Dataset& d = source.dataset;
+  const Extents& block = source.block;
+  if (d.element == Element::kOther)
+    return fmt::format("holds {}; models learn from float32 and float64", d.type_text);
+  if (block.empty()) return "is not chunked; say how it is to be cut: --chunk Z,Y,X";
+  if (block.size() != d.extents.size()) {
+    return fmt::format("has rank {}, and --chunk {} axes; give one number for each axis", d.extents.size(),
+                       block.size());
+  }
+  const Extents sample = sample_extents(block);
+  if (sample.empty() || sample.size() > kMostAxes) {
+    return fmt::format(
+        "has chunks {} with {} axes longer than 1, and models learn chunks with 1 to {}; give --chunk",
+        extents_text(block), sample.size(), kMostAxes);
+  }
+  if (product(sample) > kMaxSampleValues) {
+    return fmt::format(
+        "has chunks {} of {} values, and a model of whole chunks takes at most {}; give --chunk",
+        extents_text(block), product(sample), kMaxSampleValues);
+  }
+  return {};
+}
+
 std::vector<TrainingSource> open_training_sources(const std::vector<std::string>& inputs,
                                                   const Extents& shape) {
   if (std::find(shape.begin(), shape.end(), 0) != shape.end()) fail("--chunk has a 0; give extents above 0");
@@ -88,7 +89,7 @@ std::vector<TrainingSource> open_training_sources(const std::vector<std::string>
     const Handle file = open_file(target.file);
     for (const std::string& path : list_datasets(file, target)) {
       Candidate c{open_source(target.file, path, shape), {}};
-      c.why = why_not(c.source.dataset, c.source.block);
+      c.why = why_not_learned(c.source);
       if (target.dataset.empty()) {
         found.push_back(std::move(c));
         continue;
