@@ -4,6 +4,7 @@
 #include "codec/decode.h"
 
 #include <algorithm>
+#include <array>
 
 #include "bounds/lattice.h"
 #include "codec/exact_bytes.h"
@@ -17,18 +18,27 @@
 namespace h5neural {
 namespace {
 
-// Bytes of one element to and from IEEE bits.
-void put_element(uint8_t* at, uint64_t bits, size_t size) { std::memcpy(at, &bits, size); }
-
-void apply_specials(const Specials& s, size_t size, std::span<uint8_t> out) {
+// Word: the unsigned integer of the size of a value.
+template <class Word>
+void apply_specials(const Specials& s, std::span<uint8_t> out) {
+  const auto put = [&](size_t k, uint64_t bits) {
+    const auto word = static_cast<Word>(bits);
+    std::memcpy(out.data() + k * sizeof word, &word, sizeof word);
+  };
+  std::array<uint64_t, 256> bits{};  // by class
+  std::copy(s.patterns.begin(), s.patterns.end(), bits.begin() + 1);
+  const size_t literal_class = s.patterns.size() + 1;
   size_t literal = 0;
   for (size_t k = 0; k < s.classes.size(); ++k) {
     const uint8_t c = s.classes[k];
     if (c == 0) continue;
-    put_element(out.data() + k * size, c <= s.patterns.size() ? s.patterns[c - 1] : s.literals[literal++],
-                size);
+    put(k, c == literal_class ? s.literals[literal++] : bits[c]);
   }
-  for (const auto& o : s.outliers) put_element(out.data() + o.index * size, o.bits, size);
+  for (const auto& o : s.outliers) put(o.index, o.bits);
+}
+
+void apply_specials(const Payload& p, const Specials& s, std::span<uint8_t> out) {
+  p.type == H5N_FLOAT32 ? apply_specials<uint32_t>(s, out) : apply_specials<uint64_t>(s, out);
 }
 
 std::vector<int32_t> base_field(const Payload& p) {
@@ -140,7 +150,7 @@ void decode_payload(const Payload& p, std::span<uint8_t> out) {
     } else {
       decode_lattice<double>(p, specials, out);
     }
-    apply_specials(specials, p.element_bytes(), out);
+    apply_specials(p, specials, out);
   }
   // Kinds that compute values do so in the machine's own order (little endian); the hash is of these.
   if (hash_values(out) != p.values_hash) fail_corrupt("the hash of its decoded values does not match");
@@ -193,7 +203,7 @@ uint32_t preview_payload(const Payload& p, std::span<uint8_t> out) {
   const Specials specials = read_specials(p.specials, p.extents, static_cast<int>(p.element_bytes()));
   const uint32_t shown = p.type == H5N_FLOAT32 ? preview_lattice<float>(p, specials, out)
                                                : preview_lattice<double>(p, specials, out);
-  apply_specials(specials, p.element_bytes(), out);
+  apply_specials(p, specials, out);
   if (p.big_endian) swap_bytes(out, p.element_bytes());
   return shown;
 }

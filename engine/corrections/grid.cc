@@ -51,24 +51,18 @@ void for_lines(const Layout& l, const Index4& count, int a, T* values, Line line
   }
 }
 
-// Ghosts of the class along axis a: for each line, extend(k, first, second) for the k-th ghost before the
-// first point, and likewise after the last one. The compiler vectorises rows.
-template <class T, class Extend>
-void extend_axis(const Layout& l, const Index4& count, int a, T* values, Extend extend) {
+// Ghosts of the class along axis a, of each line by ghosts(first, step, inner, count, width): `count` ghosts
+// from the outermost point `first` on, `step` apart, its neighbour in the class at `inner` from it; the same
+// for `width` lines side by side. The compiler vectorises these.
+template <class T, class Ghosts>
+void extend_axis(const Layout& l, const Index4& count, int a, T* values, Ghosts ghosts) {
   const int64_t d = l.stride[a], inner = count[a] > 1 ? d : 0;
   const int width = a == kAxes - 1 ? 1 : count[kAxes - 1];
   // High ghosts reach as far as those of class 0, which may have one point more.
   const int beyond = l.margin[a] + (l.mask >> a & 1 ? (l.n[a] + 1) / 2 - count[a] : 0);
   for_lines(l, count, a, values, [&](T* first) {
-    T* last = first + (count[a] - 1) * d;
-    for (int k = 1; k <= l.margin[a]; ++k) {
-      T* out = first - k * d;
-      for (int x = 0; x < width; ++x) out[x] = extend(k, first[x], first[x + inner]);
-    }
-    for (int k = 1; k <= beyond; ++k) {
-      T* out = last + k * d;
-      for (int x = 0; x < width; ++x) out[x] = extend(k, last[x], last[x - inner]);
-    }
+    ghosts(first, -d, inner, l.margin[a], width);
+    ghosts(first + (count[a] - 1) * d, d, -inner, beyond, width);
   });
 }
 
@@ -101,37 +95,69 @@ void extend_class(const Layout& l, uint8_t axes, Array<T>& values, Extend extend
   }
 }
 
+constexpr int32_t kSteepest = kLatticeMax >> 2;  // ten steps of it stay within 32 bits
+constexpr int kMostGhosts = 16;
+
 // By how many 256ths of the slope the k-th ghost lies beyond the outermost point.
-int32_t damped(int k) {
-  int32_t sum = 0;
-  for (int j = 0; j < k; ++j) sum += 160 >> j;
+constexpr std::array<int32_t, kMostGhosts + 1> kDampedSteps = [] {
+  std::array<int32_t, kMostGhosts + 1> sum{};
+  for (int k = 1; k <= kMostGhosts; ++k) sum[k] = sum[k - 1] + (k <= 8 ? 160 >> (k - 1) : 0);
   return sum;
+}();
+
+// Calls out = next(k, point, slope) for the k-th ghost.
+template <class Next>
+auto by_slope(Next next) {
+  return [next](int32_t* first, int64_t step, int64_t inner, int count, int width) {
+    const auto slope = [&](int x) { return std::clamp(first[x] - first[x + inner], -kSteepest, kSteepest); };
+    if (width == 1) {
+      const int32_t p = *first, s = slope(0);
+      for (int k = 1; k <= count; ++k) first[k * step] = next(k, p, s);
+      return;
+    }
+    for (int k = 1; k <= count; ++k) {
+      int32_t* out = first + k * step;
+      for (int x = 0; x < width; ++x) out[x] = next(k, first[x], slope(x));
+    }
+  };
+}
+
+// Ghosts that repeat the outermost point.
+template <class T>
+auto level_ghosts() {
+  return [](T* first, int64_t step, int64_t, int count, int width) {
+    if (width == 1) {
+      for (int k = 1; k <= count; ++k) first[k * step] = *first;
+      return;
+    }
+    for (int k = 1; k <= count; ++k) std::copy_n(first, width, first + k * step);
+  };
 }
 
 }  // namespace
 
 void extend_values(const Layout& l, uint8_t axes, Array<int32_t>& values) {
-  static constexpr int32_t kSteepest = kLatticeMax >> 2;  // ten steps of it stay within 32 bits
-  const auto slope = [](int32_t p, int32_t inner) { return std::clamp(p - inner, -kSteepest, kSteepest); };
   extend_class(l, axes, values, [&](const Index4& count, int a) {
-    const auto along = [&](auto extend) { extend_axis(l, count, a, values.data(), extend); };
+    const auto along = [&](auto ghosts) { extend_axis(l, count, a, values.data(), ghosts); };
     if (l.onward[a] == kFlat) {
-      along([](int, int32_t p, int32_t) { return p; });
+      along(level_ghosts<int32_t>());
     } else if (l.onward[a] == kDamped) {
-      along([&](int k, int32_t p, int32_t inner) {
-        return clamp_lattice(p + (int64_t{damped(k)} * slope(p, inner) >> 8));
-      });
+      along(by_slope([](int k, int32_t p, int32_t slope) {
+        // (w slope) >> 8, in two parts that fit in 32 bits.
+        const int32_t w = kDampedSteps[k], part = w * (slope >> 8) + (w * (slope & 255) >> 8);
+        return std::clamp(p + part, -kLatticeMax, kLatticeMax);
+      }));
     } else {
-      along([&](int k, int32_t p, int32_t inner) {
-        return std::clamp(p + k * slope(p, inner), -kLatticeMax, kLatticeMax);
-      });
+      along(by_slope([](int k, int32_t p, int32_t slope) {
+        return std::clamp(p + k * slope, -kLatticeMax, kLatticeMax);
+      }));
     }
   });
 }
 
 void extend_magnitudes(const Layout& l, uint8_t axes, Array<uint16_t>& magnitudes) {
   extend_class(l, axes, magnitudes, [&](const Index4& count, int a) {
-    extend_axis(l, count, a, magnitudes.data(), [](int, uint16_t p, uint16_t) { return p; });
+    extend_axis(l, count, a, magnitudes.data(), level_ghosts<uint16_t>());
   });
 }
 

@@ -64,9 +64,12 @@ void begin_coset(const WalkInput& in, const LevelState& level, uint8_t axes, int
   c.context.resize(room);
   c.skip.clear();
   if (in.skip.empty()) return;
-  c.skip.reserve(c.points);
+  c.skip.resize(c.points);
+  uint8_t* out = c.skip.data();
   for_chunk_rows(in, level, c, [&](const Index4&, int64_t at, int64_t step) {
-    for (int k = 0; k < c.count[kAxes - 1]; ++k) c.skip.push_back(in.skip[at + k * step]);
+    const uint8_t* from = in.skip.data() + at;
+    for (int k = 0; k < c.count[kAxes - 1]; ++k) out[k] = from[k * step];
+    out += c.count[kAxes - 1];
   });
 }
 

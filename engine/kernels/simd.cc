@@ -118,6 +118,10 @@ void contexts(const ContextTaps& t, const int32_t* prediction, int64_t at, int c
   const U64 u64;
   const hn::Rebind<uint8_t, I32> bytes;
   const auto most = hn::Set(d, kFeatureMax);
+  // Features without weight are not looked at.
+  const int near_to = t.weight[0] ? kNearPairs : 0, far_to = t.weight[1] ? kContextPairs : 0;
+  const int apart_to = std::min(t.weight[2] ? kSpreadPairs : t.weight[4] ? kGradientPairs : 0, t.pairs);
+  const int gradient_to = t.weight[4] ? kGradientPairs : 0;
   for (int k = 0; k < count; k += static_cast<int>(hn::Lanes(d))) {
     const int64_t p = at + k;
     const auto nearest = hn::Add(hn::LoadU(d, t.plus[0] + p), hn::LoadU(d, t.minus[0] + p));
@@ -129,13 +133,13 @@ void contexts(const ContextTaps& t, const int32_t* prediction, int64_t at, int c
       }
       return sum;
     };
-    const auto near = magnitudes(0, kNearPairs), far = magnitudes(kNearPairs, kContextPairs);
+    const auto near = magnitudes(0, near_to), far = magnitudes(kNearPairs, far_to);
     auto spread = hn::Zero(d), gradient = hn::Zero(d);
-    for (int j = 0; j < std::min(kSpreadPairs, t.pairs); ++j) {
+    for (int j = 0; j < apart_to; ++j) {
       const auto plus = hn::LoadU(d, t.plus[j] + p), minus = hn::LoadU(d, t.minus[j] + p);
       const auto apart = hn::Abs(hn::Sub(hn::Add(plus, minus), nearest));
       spread = hn::Add(spread, hn::Min(apart, most));
-      if (j < kGradientPairs) gradient = hn::Add(gradient, hn::Min(hn::Abs(hn::Sub(plus, minus)), most));
+      if (j < gradient_to) gradient = hn::Add(gradient, hn::Min(hn::Abs(hn::Sub(plus, minus)), most));
     }
     const auto x = hn::LoadU(d, prediction + k);
     const auto distance = hn::Min(hn::Abs(hn::Sub(hn::Add(x, x), nearest)), most);

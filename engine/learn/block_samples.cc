@@ -38,7 +38,7 @@ BlockSamples::BlockSamples(const ArrayFile& file, const Options& o) : normalise_
   std::copy(block.begin(), block.end(), block_.end() - static_cast<ptrdiff_t>(block.size()));
   if (points() > 32768) throw std::runtime_error("--block " + o.block + ": at most 32768 points");
   std::istringstream names(o.variable);
-  for (std::string name; std::getline(names, name, ',');) add_array(file, name);
+  for (std::string name; std::getline(names, name, ',');) add_array(file, name, o.validation);
   std::vector<double> ranges;
   for (const Sample& s : trained_) ranges.push_back(s.range);
   std::nth_element(ranges.begin(), ranges.begin() + static_cast<ptrdiff_t>(ranges.size() / 2), ranges.end());
@@ -49,8 +49,8 @@ BlockSamples::BlockSamples(const ArrayFile& file, const Options& o) : normalise_
   kept_places_ = candidates(kept_, most / 8, true, random);
 }
 
-// [count, axes...], axes of one point aside. The last tenth is kept apart.
-void BlockSamples::add_array(const ArrayFile& file, const std::string& name) {
+// [count, axes...], axes of one point aside. The last so many samples, or a tenth of them, are kept apart.
+void BlockSamples::add_array(const ArrayFile& file, const std::string& name, int64_t validation) {
   const auto a = file.get(name);
   std::vector<int64_t> n;
   for (size_t i = 1; i < a.shape.size(); ++i) {
@@ -63,11 +63,12 @@ void BlockSamples::add_array(const ArrayFile& file, const std::string& name) {
   s.n = {1, 1, 1};
   std::copy(n.begin(), n.end(), s.n.end() - static_cast<ptrdiff_t>(n.size()));
   const int64_t points = s.n[0] * s.n[1] * s.n[2];
+  const int64_t trained = validation > 0 ? a.shape[0] - validation : a.shape[0] * 9 / 10;
   for (int64_t i = 0; i < a.shape[0]; ++i) {
     s.values = a.values.data() + i * points;
     const auto [low, high] = std::minmax_element(s.values, s.values + points);
     s.range = static_cast<double>(*high) - *low;
-    if (s.range > 0) (i < a.shape[0] * 9 / 10 ? trained_ : kept_).push_back(s);
+    if (s.range > 0) (i < trained ? trained_ : kept_).push_back(s);
   }
   if (trained_.empty() || kept_.empty())
     throw std::runtime_error("array '" + name + "' is constant: nothing to train on");

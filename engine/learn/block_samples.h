@@ -50,7 +50,7 @@ class BlockSamples {
     Place at;
     bool aligned;  // on the grid of blocks
   };
-  void add_array(const ArrayFile& file, const std::string& name);
+  void add_array(const ArrayFile& file, const std::string& name, int64_t validation);
   std::vector<Candidate> candidates(const std::vector<Sample>& samples, size_t wanted, bool aligned_only,
                                     std::mt19937_64& random);
   Candidate random_place(const std::vector<Sample>& samples, bool aligned, std::mt19937_64& random) const;

@@ -30,8 +30,10 @@ std::map<std::string, Setter> setters(Options& o) {
           {"--name", text(o.name)},
           {"--checkpoint", text(o.checkpoint)},
           {"--about", text(o.about)},
+          {"--curve", text(o.curve)},
           {"--form", text(o.form)},
           {"--seed", [&o](const std::string& v) { o.seed = std::stoull(v); }},
+          {"--validation", count(o.validation)},
           {"--latents", count(o.latents)},
           {"--block", text(o.block)},
           {"--net", text(o.net)},
@@ -103,10 +105,10 @@ std::string usage() {
          "NAME]\n"
          "         [--about TEXT] [--modes 128] [--fine-modes 32] [--hidden 256] [--batch 256] [--rate "
          "1e-3]\n"
-         "         [--patience 20] [--checkpoint FILE] [--block 5,5,5] [--net mlp|conv|conv-bn] [--width 1]\n"
-         "         [--loss bytes|mse|log|relative|robust] [--wasserstein WEIGHT] [--normalise "
-         "minmax|zscore|pos_log|none]\n"
-         "         [--precision int8|int16|fp8] [--search 4,8,16]\n"
+         "         [--patience 20] [--checkpoint FILE] [--validation N] [--curve FILE] [--block 5,5,5]\n"
+         "         [--net mlp|conv|conv-bn] [--width 1] [--loss bytes|mse|log|relative|robust] "
+         "[--wasserstein WEIGHT]\n"
+         "         [--normalise none|minmax|zscore|pos_log] [--precision int8|int16|fp8] [--search 4,8,16]\n"
          "       h5neural-worker selftest\n"
          "train reads float32 arrays [count, Z, Y, X], and goes on from its checkpoint when there is one.";
 }

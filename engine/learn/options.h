@@ -23,6 +23,8 @@ struct Options {
   double rate = 1e-3;           // Adam's, falling to a hundredth along a cosine
   double seconds = 300;         // time budget of the training loop, over all resumed runs
   double range = 1.0;           // value range of a typical chunk: bounds of the loss are relative to it
+  int64_t validation = 0;       // the last so many samples are never trained on; 0: a tenth of them
+  std::string curve;            // file for the rows of the training curve, for a report; empty: none
   int64_t patience = 20;        // stop after so many evaluations without a better one
   std::string block = "5,5,5";  // block: extents of a block, 1 to 3 axes
   std::string net = "mlp";      // block: mlp, conv, conv-bn

@@ -24,6 +24,7 @@ struct Rows {
 
 // One coder for both directions: `Coder` is a writer or a reader of bits and small numbers.
 struct Writer {
+  static constexpr bool kWrites = true;
   BitEncoder& c;
   bool bit(BitModel& m, bool b) {
     c.bit(m, b);
@@ -35,6 +36,7 @@ struct Writer {
   }
 };
 struct Reader {
+  static constexpr bool kWrites = false;
   BitDecoder& c;
   bool bit(BitModel& m, bool) { return c.bit(m); }
   int32_t number(IntModel& m, int32_t) { return m.decode(c); }
@@ -58,7 +60,7 @@ class ClassCoder {
     const uint8_t* before = r > 0 ? here - rows_.length : nullptr;
     const uint8_t* slab = r >= rows_.slab && rows_.slab > 1 ? here - rows_.slab * rows_.length : nullptr;
     const auto same = [&](const uint8_t* o) {
-      return o != nullptr && std::equal(here, here + rows_.length, o);
+      return Coder::kWrites && std::equal(here, here + rows_.length, o);
     };
     int mode = kPoints;
     if (slab != nullptr && coder_.bit(from_slab_[last_], same(slab))) {
