@@ -94,6 +94,7 @@ Options parse_options(int argc, char** argv) {
   require(o.latents <= 64, "--latents is at most 64");
   require(o.form != "chunk" || (o.fine_modes <= o.modes && o.latents <= o.fine_modes),
           "--latents <= --fine-modes <= --modes is needed");
+  if (o.form == "chunk" && o.range == 0) o.range = 1;
   if (o.name.empty()) o.name = "swae-" + o.form + "-" + o.variable;
   if (o.checkpoint.empty()) o.checkpoint = o.out + ".checkpoint";
   return o;

@@ -22,7 +22,8 @@ struct Options {
   int64_t batch = 256;
   double rate = 1e-3;           // Adam's, falling to a hundredth along a cosine
   double seconds = 300;         // time budget of the training loop, over all resumed runs
-  double range = 1.0;           // value range of a typical chunk: bounds of the loss are relative to it
+  double range = 0;             // value range of a typical chunk, which bounds of the loss are relative to;
+                                // 0: block: as it is in the data, chunk: 1
   int64_t validation = 0;       // the last so many samples are never trained on; 0: a tenth of them
   std::string curve;            // file for the rows of the training curve, for a report; empty: none
   int64_t patience = 20;        // stop after so many evaluations without a better one

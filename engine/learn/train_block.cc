@@ -77,6 +77,7 @@ class BlockTraining {
     torch::manual_seed(o.seed);
     learned_ = std::make_shared<Learned>(shape_of(o, samples));
     wasserstein_ = o.wasserstein >= 0 ? o.wasserstein : o.loss == "bytes" ? 0 : kPublishedWasserstein;
+    stretch_ = o.range > 0 ? o.range / samples.median_range() : 1;
     std::mt19937_64 draw(o.seed + 1);
     const BlockBatch first = samples.draw(kStart, draw);
     const double scale = learned_->net->start_from_klt(first.values.select(1, 0));
@@ -110,7 +111,7 @@ class BlockTraining {
 
   // Bins (two bounds) for each block of a batch: log-uniform, but small enough for latents to matter.
   torch::Tensor random_bins(const BlockBatch& b) const {
-    const auto unit = 2 * b.scale * (o_.range / samples_.median_range());
+    const auto unit = 2 * b.scale * stretch_;
     const auto low = torch::log(unit * kTightest);
     const auto high = torch::minimum(torch::log(unit * kLoosest), torch::log(b.range.select(1, 0)));
     return torch::exp(low + (high - low).clamp_min(0) * torch::rand_like(low));
@@ -207,7 +208,7 @@ class BlockTraining {
     double latents = 0, corrections = 0;
   };
   Bits bits_at(double bound) {
-    const auto bins = 2 * kept_.scale * (o_.range / samples_.median_range()) * bound;
+    const auto bins = 2 * kept_.scale * stretch_ * bound;
     const auto worth = (kept_.range.select(1, 0) > bins).to(torch::kFloat32);
     const Coded c = code(kept_, bins, false, false);
     const auto residual = (c.y - kept_.values.select(1, 0));
@@ -254,6 +255,7 @@ class BlockTraining {
   std::shared_ptr<Learned> learned_;
   BlockBatch kept_;
   double wasserstein_ = 0;
+  double stretch_ = 1;  // of the samples' ranges, to which bounds are relative
   Progress progress_;
 };
 
