@@ -33,7 +33,8 @@ void write_card(const Options& o, const CardFacts& f) {
   std::ofstream out(path);
   out << "# " << o.name << "\n\n"
       << "Family swae, "
-      << (o.form == "chunk" ? "one latent vector for a whole chunk" : "one for each block of " + o.block)
+      << (o.form == "chunk" ? "one latent vector for a whole chunk"
+                            : "one latent vector for each block of " + o.block)
       << ". Written by h5neural-worker; format: docs/weights-format.md.\n\n"
       << "| | |\n|---|---|\n"
       << "| file | " << std::filesystem::path(o.out).filename().string() << ", " << f.bytes << " bytes |\n"
