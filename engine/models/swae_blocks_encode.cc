@@ -9,7 +9,7 @@ namespace h5neural {
 namespace {
 
 constexpr double kNumbersBits = 2;     // of a block's range, and of its offset as far as a flat one has none
-constexpr uint64_t kSampleBlocks = 8;  // of a chunk, along each axis, that the gain is chosen by
+constexpr uint64_t kSampleBlocks = 6;  // of a chunk, along each axis, that the gain is chosen by
 
 void set_gain(BlocksSection& s, double gain) {
   const int exponent = std::clamp(std::ilogb(std::max(gain, 8.0)) - 3, 0, BlocksSection::kMostGain);
@@ -244,8 +244,11 @@ std::optional<Bytes> SwaeBlocks::encode(std::span<const int32_t> field, const Ex
     part.n[a] = std::min(chunk.n[a], kSampleBlocks * block_.n[a]);
   const bool all = part == chunk;
   const std::vector<int32_t> sample = all ? std::vector<int32_t>() : middle_of(field, chunk, part);
-  std::optional<Trial> t = best_gain(all ? field : std::span<const int32_t>(sample), part, bin);
+  const std::span<const int32_t> looked_at = all ? field : sample;
+  std::optional<Trial> t = best_gain(looked_at, part, bin);
   if (!t) return std::nullopt;
+  // Most fields are none of this model's: the writer's time is better spent elsewhere.
+  if (chunk.rank == BlockGrid::kAxes && t->cost > plain_entropy(looked_at, part, bin)) return std::nullopt;
   const BlockGrid grid(chunk, block_);
   if (all) return write(t->section, grid);
   BlocksSection s = survey(field, grid, bin);
