@@ -657,9 +657,19 @@ class Encoder {
     if (parts_.transform) {
       search_transform(*s);
       if (const auto m = masked(*s)) search_transform(*m);
-      if (!best_.empty() && (params_.effort < 3 || !walk_promises_)) return;
+      if (!best_.empty() && !models_promise() && (params_.effort < 3 || !walk_promises_)) return;
     }
     search_walks(*s);
+  }
+
+  // Whether a model, which has a walk after it, may do better than a transform: one was asked for, or there is
+  // one for chunks just like this.
+  bool models_promise() const {
+    if (!parts_.models || params_.effort == 0 || params_.model == H5N_MODEL_NONE) return false;
+    if (params_.model != H5N_MODEL_AUTO) return true;
+    const Extents extents = extents_.folded();
+    return std::ranges::any_of(all_models(),
+                               [&](const auto& m) { return !m->general() && m->serves(extents); });
   }
 
   // The step of a transform whose RMSE just keeps the L2 bound.

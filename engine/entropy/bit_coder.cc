@@ -69,6 +69,14 @@ uint32_t BitDecoder::raw(int count) {
   return v;
 }
 
+void IntModel::expect(std::span<const uint16_t, kExpected> p) {
+  constexpr uint8_t kSettled = 3;  // past the fast start of BitModel::update
+  constexpr size_t kPrefixes = kExpected / 2;
+  zero_ = {p[0], kSettled};
+  for (size_t k = 0; k < kPrefixes; ++k) prefix_[k] = {p[1 + k], kSettled};
+  for (size_t k = 1; k < kPrefixes; ++k) mantissa_[k] = {p[kPrefixes + k], kSettled};
+}
+
 void IntModel::encode(BitEncoder& c, int32_t v) {
   c.bit(zero_, v != 0);
   if (v == 0) return;

@@ -3,6 +3,7 @@
 // 1998), and integer models built on it. The bulk (corrections) goes through rANS (rans.h).
 #pragma once
 #include <cstdint>
+#include <span>
 
 #include "support/bytes.h"
 
@@ -91,6 +92,10 @@ class BitDecoder {
 // any int32 works.
 class IntModel {
  public:
+  static constexpr size_t kExpected = 20;
+  // Begins with these probabilities, in units of 2^-12, and adapts them slowly: that a number is 0; that one
+  // of at least k + 1 bits has no more, k = 0 ... 9; that the second highest bit is 0, k = 1 ... 9.
+  void expect(std::span<const uint16_t, kExpected> p);
   void encode(BitEncoder& c, int32_t v);
   int32_t decode(BitDecoder& c);
 

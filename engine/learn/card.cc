@@ -27,10 +27,14 @@ std::string thin(const std::string& rows) {
 }  // namespace
 
 void write_card(const Options& o, const CardFacts& f) {
+  if (!o.curve.empty() && !(std::ofstream(o.curve) << f.curve))
+    throw std::runtime_error(o.curve + " cannot be written");
   const std::string path = std::filesystem::path(o.out).replace_extension(".md");
   std::ofstream out(path);
   out << "# " << o.name << "\n\n"
-      << "Family swae, " << (o.form == "chunk" ? "one latent vector for a whole chunk" : "blocks of 5x5x5")
+      << "Family swae, "
+      << (o.form == "chunk" ? "one latent vector for a whole chunk"
+                            : "one latent vector for each block of " + o.block)
       << ". Written by h5neural-worker; format: docs/weights-format.md.\n\n"
       << "| | |\n|---|---|\n"
       << "| file | " << std::filesystem::path(o.out).filename().string() << ", " << f.bytes << " bytes |\n"
@@ -41,7 +45,7 @@ void write_card(const Options& o, const CardFacts& f) {
       << ", largest proved sum 2^" << std::log2(static_cast<double>(f.largest_sum)) << " |\n"
       << "| licence | Apache-2.0, as the project |\n\n"
       << "## Command\n\n    " << o.command << "\n\n"
-      << "## Result on validation draws (a tenth of the training data, never trained on)\n\n"
+      << "## Result on validation samples (never trained on)\n\n"
       << f.results
       << "\n## Curve\n\n| seconds | step | stage | training loss | validation loss |\n|---|---|---|---|---|\n"
       << thin(f.curve);

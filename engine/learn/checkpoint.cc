@@ -13,7 +13,8 @@ namespace {
 
 using Tensors = std::map<std::string, torch::Tensor>;
 
-// Parameters, the best parameters, and Adam's two moments of each parameter, under one name each.
+// Parameters, buffers (statistics of batch norm), the best of both, and Adam's two moments of each parameter,
+// under one name each.
 Tensors collect(const torch::nn::Module& net, const Tensors& best, torch::optim::Adam& adam) {
   Tensors all;
   for (const auto& p : net.named_parameters()) {
@@ -24,6 +25,7 @@ Tensors collect(const torch::nn::Module& net, const Tensors& best, torch::optim:
     all["adam.first." + p.key()] = s.exp_avg();
     all["adam.second." + p.key()] = s.exp_avg_sq();
   }
+  for (const auto& b : net.named_buffers()) all["net." + b.key()] = b.value();
   for (const auto& [name, t] : best) all["best." + name] = t;
   return all;
 }
@@ -88,6 +90,12 @@ bool load_checkpoint(const std::string& path, torch::nn::Module& net, Tensors& b
     state->exp_avg(tensor_of(in.tensors.at("adam.first." + name), value));
     state->exp_avg_sq(tensor_of(in.tensors.at("adam.second." + name), value));
     adam.state()[value.unsafeGetTensorImpl()] = std::move(state);
+  }
+  for (auto& buffer : net.named_buffers()) {
+    const auto& name = buffer.key();
+    torch::Tensor& value = buffer.value();
+    value.copy_(tensor_of(in.tensors.at("net." + name), value));
+    if (in.tensors.contains("best." + name)) best[name] = tensor_of(in.tensors.at("best." + name), value);
   }
   return true;
 }

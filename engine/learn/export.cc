@@ -72,6 +72,32 @@ int ProgramWriter::linear(int x, const Layer& layer, double in_unit, double max_
   return linear_stored(x, w, b);
 }
 
+int ProgramWriter::push_layer(Json op, int x, const IntegerLayer& layer) {
+  const std::string w = name("w" + std::to_string(ops_.size())), b = name("b" + std::to_string(ops_.size()));
+  weights_.tensor(w, {layer.shape.begin(), layer.shape.end()}, layer.weight, 1, layer.bits);
+  weights_.tensor(b, {layer.bias.size()}, layer.bias, 1, 32);
+  op["in"] = {x};
+  op["weight"] = w;
+  op["bias"] = b;
+  return push(std::move(op));
+}
+
+int ProgramWriter::linear(int x, const IntegerLayer& layer) {
+  return push_layer({{"op", "linear"}}, x, layer);
+}
+
+int ProgramWriter::conv(int x, const IntegerLayer& layer, const IntegerConv& g) {
+  return push_layer({{"op", g.transposed ? "conv_transposed" : "conv"},
+                     {"stride", g.stride},
+                     {"before", g.before},
+                     {"after", g.after}},
+                    x, layer);
+}
+
+int ProgramWriter::reshape(int x, const std::vector<int64_t>& shape) {
+  return push({{"op", "reshape"}, {"in", {x}}, {"shape", shape}});
+}
+
 int ProgramWriter::linear_stored(int x, const std::string& weight, const std::string& bias) {
   return push({{"op", "linear"}, {"in", {x}}, {"weight", weight}, {"bias", bias}});
 }

@@ -17,6 +17,18 @@ struct Layer {
   std::vector<float> weight, bias;
 };
 
+// Weights and bias of a layer as integers already: whole numbers that fit `bits` bits, and 32.
+struct IntegerLayer {
+  std::vector<int64_t> shape;  // of the weights: [outputs, kernel..., channels]
+  std::vector<double> weight;
+  int bits = 8;
+  std::vector<double> bias;
+};
+struct IntegerConv {
+  bool transposed = false;
+  std::vector<int64_t> stride, before, after;
+};
+
 class WeightsWriter {
  public:
   // Rounds `values` * scale to integers of `bits` bits (8, 16 or 32); throws std::runtime_error when one does
@@ -47,6 +59,9 @@ class ProgramWriter {
   // hold them and sum |w| max_x + |b| stays below 2^30. Returns the value; `out_unit` is the unit of the
   // result.
   int linear(int x, const Layer& layer, double in_unit, double max_x, int bits, double& out_unit);
+  int linear(int x, const IntegerLayer& layer);
+  int conv(int x, const IntegerLayer& layer, const IntegerConv& geometry);
+  int reshape(int x, const std::vector<int64_t>& shape);
   int requantise(int x, double factor, int64_t lo, int64_t hi);  // y = x * factor, rounded
   int requantise(int x, const std::vector<double>& factors, int64_t lo, int64_t hi);
   int clamp(int x, int64_t lo, int64_t hi);
@@ -61,6 +76,8 @@ class ProgramWriter {
 
  private:
   int push(Json op);
+  // An operation with these weights, and keys of its own besides.
+  int push_layer(Json op, int x, const IntegerLayer& layer);
   WeightsWriter& weights_;
   std::string prefix_;
   Json inputs_ = Json::array(), ops_ = Json::array();

@@ -3,12 +3,17 @@
 
 #include <algorithm>
 #include <cmath>
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "corrections/choose_schedule.h"
 #include "corrections/walk.h"
+#include "exact/json.h"
 #include "models/linear.h"
+#include "support/failure.h"
 #include "weights/safetensors.h"
+#include "weights/sha256.h"
+#include "weights/weights_file.h"
 
 namespace h5neural::learn {
 namespace {
@@ -58,6 +63,40 @@ CodedMode code_mode(const std::vector<float>& field, const Extents& extents, dou
   if (rms == 0) return {};
   m.exponent = std::clamp(static_cast<int>(std::lround(std::log2(rms))), 0, kMostLinearExponent);
   return m;
+}
+
+std::vector<std::vector<float>> basis_of(const std::string& path, const Extents& extents,
+                                         const std::string& form) {
+  std::ifstream in(path, std::ios::binary);
+  const Bytes bytes{std::istreambuf_iterator<char>(in), {}};
+  const WeightsFile file(bytes, sha256(bytes), path);
+  const Json config = parse_json_object(file.config(), path);
+  Extents own;
+  if (file.family() == "linear") {
+    (void)make_linear(file);  // refuses what does not fit together
+    const auto shape = json_ints(config, "extents", H5N_MAX_RANK, 1, 1 << 22, path);
+    own.rank = static_cast<int>(shape.size());
+    std::copy(shape.begin(), shape.end(), own.n.begin());
+  }
+  if (!(own == extents) || json_string(config, "form", path) != form)
+    throw Failure(H5N_ERR_ARGUMENT, path + " is not of family linear, form " + form +
+                                        ", for chunks of this size; leave --from out");
+  const auto sizes = config.at("bytes"), bits = config.at("bits"), scales = config.at("scales");
+  ByteSpan left = file.find("basis")->bytes;
+  std::vector<std::vector<float>> basis;
+  for (size_t k = 0; k < sizes.size(); ++k) {
+    WalkInput walk;
+    walk.n = fold(extents);
+    walk.step_bits = bits[k];
+    std::vector<int32_t> field(extents.count());
+    const size_t size = sizes[k];
+    decode_walk(walk, left.first(size), field);
+    left = left.subspan(size);
+    const double factor = std::ldexp(1.0, -scales[k].get<int>()) / std::max(1e-30, root_mean_square(field));
+    basis.emplace_back(field.size());
+    for (size_t p = 0; p < field.size(); ++p) basis.back()[p] = static_cast<float>(field[p] * factor);
+  }
+  return basis;
 }
 
 Bytes linear_file(const std::vector<CodedMode>& modes, size_t count, const Extents& extents,

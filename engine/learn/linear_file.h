@@ -21,6 +21,12 @@ struct CodedMode {
 // A field that comes to nothing under that error has an empty section.
 CodedMode code_mode(const std::vector<float>& field, const Extents& extents, double error);
 
+// The basis fields of such a file, their sizes beside one another as their usual latents have them (to a
+// factor of two), in a unit that the file does not tell. Throws Failure where it is of another family or
+// form, of other extents, or damaged.
+std::vector<std::vector<float>> basis_of(const std::string& path, const Extents& extents,
+                                         const std::string& form);
+
 // The file of the first `count` of these. `form`: chunk or block.
 Bytes linear_file(const std::vector<CodedMode>& modes, size_t count, const Extents& extents,
                   const std::string& form, const std::string& name);

@@ -19,7 +19,9 @@ constexpr const char* kUsage =
     "usage: h5neural-linear --data FILE.safetensors --variable NAME --out WEIGHTS.safetensors\n"
     "         --abs|--rel|--psnr|--nrmse BOUND [--form chunk|block] [--block Z,Y,X] [--modes N] [--chunks "
     "N]\n"
-    "         [--seed 0] [--name NAME] [--about TEXT]\n"
+    "         [--seed 0] [--name NAME] [--about TEXT] [--validation N] [--seconds 600] [--from WEIGHTS] "
+    "[--curve "
+    "FILE]\n"
     "reads float32 arrays [count, ...] and writes the weights and their card.";
 
 LinearOptions parse(int argc, char** argv) {
@@ -33,11 +35,24 @@ LinearOptions parse(int argc, char** argv) {
     };
   };
   const std::map<std::string, std::function<void(const std::string&)>> known = {
-      {"--data", text(o.data)},    {"--variable", text(o.variable)}, {"--out", text(o.out)},
-      {"--name", text(o.name)},    {"--about", text(o.about)},       {"--form", text(o.form)},
-      {"--block", text(o.block)},  {"--modes", count(o.modes)},      {"--chunks", count(o.chunks)},
-      {"--seed", count(o.seed)},   {"--abs", bound(H5N_ABS)},        {"--rel", bound(H5N_REL)},
-      {"--psnr", bound(H5N_PSNR)}, {"--nrmse", bound(H5N_NRMSE)}};
+      {"--data", text(o.data)},
+      {"--variable", text(o.variable)},
+      {"--out", text(o.out)},
+      {"--name", text(o.name)},
+      {"--about", text(o.about)},
+      {"--form", text(o.form)},
+      {"--block", text(o.block)},
+      {"--modes", count(o.modes)},
+      {"--chunks", count(o.chunks)},
+      {"--seed", count(o.seed)},
+      {"--validation", count(o.validation)},
+      {"--from", text(o.from)},
+      {"--curve", text(o.curve)},
+      {"--seconds", [&o](const std::string& v) { o.seconds = std::stod(v); }},
+      {"--abs", bound(H5N_ABS)},
+      {"--rel", bound(H5N_REL)},
+      {"--psnr", bound(H5N_PSNR)},
+      {"--nrmse", bound(H5N_NRMSE)}};
   o.command = "h5neural-linear";
   for (int i = 1; i < argc; i += 2) {
     const std::string key = argv[i];

@@ -23,11 +23,15 @@ struct Stage {
 inline std::map<std::string, torch::Tensor> snapshot(const torch::nn::Module& net) {
   std::map<std::string, torch::Tensor> s;
   for (const auto& p : net.named_parameters()) s[p.key()] = p.value().detach().clone();
+  for (const auto& p : net.named_buffers()) s[p.key()] = p.value().detach().clone();
   return s;
 }
 inline void restore(torch::nn::Module& net, const std::map<std::string, torch::Tensor>& s) {
   const torch::NoGradGuard no_grad;
   for (auto& p : net.named_parameters()) {
+    if (const auto it = s.find(p.key()); it != s.end()) p.value().copy_(it->second);
+  }
+  for (auto& p : net.named_buffers()) {
     if (const auto it = s.find(p.key()); it != s.end()) p.value().copy_(it->second);
   }
 }

@@ -30,9 +30,19 @@ std::map<std::string, Setter> setters(Options& o) {
           {"--name", text(o.name)},
           {"--checkpoint", text(o.checkpoint)},
           {"--about", text(o.about)},
+          {"--curve", text(o.curve)},
           {"--form", text(o.form)},
           {"--seed", [&o](const std::string& v) { o.seed = std::stoull(v); }},
+          {"--validation", count(o.validation)},
           {"--latents", count(o.latents)},
+          {"--block", text(o.block)},
+          {"--net", text(o.net)},
+          {"--width", real(o.width)},
+          {"--loss", text(o.loss)},
+          {"--wasserstein", [&o](const std::string& v) { o.wasserstein = std::stod(v); }},
+          {"--normalise", text(o.normalise)},
+          {"--precision", text(o.precision)},
+          {"--search", text(o.search)},
           {"--modes", count(o.modes)},
           {"--fine-modes", count(o.fine_modes)},
           {"--hidden", count(o.hidden)},
@@ -45,6 +55,15 @@ std::map<std::string, Setter> setters(Options& o) {
 
 void require(bool condition, const std::string& message) {
   if (!condition) throw std::runtime_error(message);
+}
+
+void one_of(const char* key, const std::string& value, std::initializer_list<const char*> known) {
+  std::string list;
+  for (const char* k : known) {
+    if (value == k) return;
+    list += (list.empty() ? "" : ", ") + std::string(k);
+  }
+  throw std::runtime_error(std::string(key) + " cannot be '" + value + "'; it is one of " + list);
 }
 
 }  // namespace
@@ -68,9 +87,14 @@ Options parse_options(int argc, char** argv) {
   require(!o.data.empty() && !o.variable.empty() && !o.out.empty(),
           "--data, --variable and --out are needed\n" + usage());
   require(o.form == "chunk" || o.form == "block", "--form is chunk or block");
+  one_of("--net", o.net, {"mlp", "conv", "conv-bn"});
+  one_of("--loss", o.loss, {"bytes", "mse", "log", "relative", "robust"});
+  one_of("--normalise", o.normalise, {"minmax", "zscore", "pos_log", "none"});
+  one_of("--precision", o.precision, {"int8", "int16", "fp8"});
   require(o.latents <= 64, "--latents is at most 64");
-  require(o.fine_modes <= o.modes && o.latents <= o.fine_modes,
+  require(o.form != "chunk" || (o.fine_modes <= o.modes && o.latents <= o.fine_modes),
           "--latents <= --fine-modes <= --modes is needed");
+  if (o.form == "chunk" && o.range == 0) o.range = 1;
   if (o.name.empty()) o.name = "swae-" + o.form + "-" + o.variable;
   if (o.checkpoint.empty()) o.checkpoint = o.out + ".checkpoint";
   return o;
@@ -82,7 +106,10 @@ std::string usage() {
          "NAME]\n"
          "         [--about TEXT] [--modes 128] [--fine-modes 32] [--hidden 256] [--batch 256] [--rate "
          "1e-3]\n"
-         "         [--patience 20] [--checkpoint FILE]\n"
+         "         [--patience 20] [--checkpoint FILE] [--validation N] [--curve FILE] [--block 5,5,5]\n"
+         "         [--net mlp|conv|conv-bn] [--width 1] [--loss bytes|mse|log|relative|robust] "
+         "[--wasserstein WEIGHT]\n"
+         "         [--normalise none|minmax|zscore|pos_log] [--precision int8|int16|fp8] [--search 4,8,16]\n"
          "       h5neural-worker selftest\n"
          "train reads float32 arrays [count, Z, Y, X], and goes on from its checkpoint when there is one.";
 }

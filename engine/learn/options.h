@@ -13,18 +13,29 @@ struct Options {
   std::string name;            // of the weights, for people
   std::string checkpoint;      // empty: `out` + ".checkpoint"
   std::string about;           // a sentence on the data, for the card
-  std::string form = "chunk";  // chunk: one latent vector for a chunk; block: blocks of 5^3, as published
+  std::string form = "chunk";  // chunk: one latent vector for a chunk; block: one for each block of it
   uint64_t seed = 0;
   int64_t latents = 16;     // numbers of the latent vector
   int64_t modes = 128;      // chunk: POD modes that the decoder's last layer holds
   int64_t fine_modes = 32;  // chunk: how many of them in 16 bits; the others are held in 8
   int64_t hidden = 256;     // chunk: width of the hidden layers
   int64_t batch = 256;
-  double rate = 1e-3;     // Adam's, falling to a hundredth along a cosine
-  double seconds = 300;   // time budget of the training loop, over all resumed runs
-  double range = 1.0;     // value range of a typical chunk: bounds of the loss are relative to it
-  int64_t patience = 20;  // stop after so many evaluations without a better one
-  std::string command;    // as typed, for the card
+  double rate = 1e-3;           // Adam's, falling to a hundredth along a cosine
+  double seconds = 300;         // time budget of the training loop, over all resumed runs
+  double range = 0;             // value range of a typical chunk, which bounds of the loss are relative to;
+                                // 0: block: as it is in the data, chunk: 1
+  int64_t validation = 0;       // the last so many samples are never trained on; 0: a tenth of them
+  std::string curve;            // file for the rows of the training curve, for a report; empty: none
+  int64_t patience = 20;        // stop after so many evaluations without a better one
+  std::string block = "5,5,5";  // block: extents of a block, 1 to 3 axes
+  std::string net = "mlp";      // block: mlp, conv, conv-bn
+  double width = 1;             // block: times the published numbers of channels or hidden units
+  std::string loss = "bytes";   // block: bytes, mse, log, relative, robust
+  double wasserstein = -1;      // block: weight of the latents' distance to N(0, I); below 0: the loss's own
+  std::string normalise = "none";  // block: minmax, zscore, pos_log, none
+  std::string precision = "int8";  // block: of the weights: int8, int16, fp8
+  std::string search;              // block: numbers of latents to try, "4,8,16"; the best is kept
+  std::string command;             // as typed, for the card
 };
 
 // Throws std::runtime_error with a sentence.

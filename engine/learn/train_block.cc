@@ -1,11 +1,17 @@
-// train_block.cc: trains and exports the block form, as published for BSSN fields: blocks of 5^3, each
-// normalised by its middle and range, 125-512-256-16 and back with ReLU, MSE and the sliced Wasserstein
-// distance of the latents to N(0, I). Weights are rounded to 8 bits all through training.
+// train_block.cc: trains and exports the form `blocks`: a latent vector for each block of a chunk. The
+// default loss is what a payload will cost: bits of the latents, quantised for a random bound and coded as
+// the neighbours suggest, and bits of the corrections. The published losses (MSE and others, with the sliced
+// Wasserstein distance of the latents to N(0, I)) are there as well; the network of the neighbours then
+// learns beside them.
 #include <algorithm>
+#include <cmath>
+#include <filesystem>
 #include <random>
 #include <sstream>
 
 #include "learn/arrays.h"
+#include "learn/block_net.h"
+#include "learn/block_samples.h"
 #include "learn/card.h"
 #include "learn/loop.h"
 #include "learn/nets.h"
@@ -15,227 +21,330 @@
 namespace h5neural::learn {
 namespace {
 
-constexpr int64_t kEdge = 5, kPoints = kEdge * kEdge * kEdge;
-constexpr int64_t kBlocks = 200000;        // training blocks drawn from all fields
-constexpr int64_t kValidation = 4096;      // of the tenth that is not trained on
-constexpr double kSmallest = 1e-3;         // blocks of a smaller range (of the field's) are flat at any bound
-constexpr double kValueUnit = 1.0 / 8192;  // of normalised values; they lie within -1/2 ... 1/2
-constexpr double kHiddenUnit = 1.0 / 256, kLatentUnit = 1.0 / 256;
-constexpr int64_t kHiddenLimit = 16383, kLatentLimit = 2047, kValueLimit = 16383;
-constexpr double kWassersteinWeight = 1e-3;
+constexpr double kTightest = 1e-3, kLoosest = 1e-1;  // bounds, relative to the range of a chunk
+constexpr double kPublishedWasserstein = 1e-3;
 constexpr int64_t kProjections = 50;
+constexpr int64_t kValidation = 512;      // blocks
+constexpr int64_t kStart = 2000;          // blocks that the start is computed from
+constexpr double kFirstGain = 2;          // in orthonormal coefficients, to a step
+constexpr double kLogUnit = 1e-2;         // of the log loss: values below it count as they are
+constexpr double kRelativeFloor = 1e-2;   // of the relative loss
+constexpr double kRobustUnit = 1e-2;      // errors well above it count by their size, not its square
+constexpr uint64_t kMostBytes = 8 << 20;  // of a weights file
+constexpr double kSearchShare = 0.5;      // of the time, for all candidates together
 
-struct BlockNet : torch::nn::Module {
-  explicit BlockNet(int64_t latents) {
-    const std::vector<int64_t> widths = {kPoints, 512, 256, latents};
-    for (size_t i = 0; i < 3; ++i) {
-      encoder.push_back(
-          register_module("e" + std::to_string(i), torch::nn::Linear(widths[i], widths[i + 1])));
-    }
-    for (size_t i = 0; i < 3; ++i) {
-      decoder.push_back(
-          register_module("d" + std::to_string(i), torch::nn::Linear(widths[3 - i], widths[2 - i])));
-    }
-  }
+Precision precision_of(const std::string& name) {
+  return name == "int16" ? Precision::kInt16 : name == "fp8" ? Precision::kFp8 : Precision::kInt8;
+}
 
-  // Linear, ReLU, linear, ReLU, linear; rounded as the program rounds.
-  static torch::Tensor forward(std::vector<torch::nn::Linear>& layers, torch::Tensor x) {
-    for (size_t i = 0; i < layers.size(); ++i) {
-      x = quantised_linear(layers[i], x, 8, true);
-      if (i + 1 < layers.size()) x = round_to(x.clamp(0, kHiddenLimit * kHiddenUnit), kHiddenUnit);
-    }
-    return x;
-  }
-  torch::Tensor encode(const torch::Tensor& x) {
-    return forward(encoder, x).clamp(-kLatentLimit * kLatentUnit, kLatentLimit * kLatentUnit);
-  }
-  torch::Tensor decode(const torch::Tensor& z) { return forward(decoder, z); }
+BlockNetShape shape_of(const Options& o, const BlockSamples& samples) {
+  BlockNetShape s;
+  s.net = o.net;
+  s.block = samples.block();
+  s.axes = samples.axes();
+  s.latents = o.latents;
+  s.width = o.width;
+  s.precision = precision_of(o.precision);
+  s.logarithm = o.normalise == "pos_log";
+  return s;
+}
 
-  std::vector<torch::nn::Linear> encoder, decoder;
+// Network and, in the same module, the gain: latents' step = gain * bin / range of the block.
+struct Learned : torch::nn::Module {
+  explicit Learned(const BlockNetShape& shape)
+      : net(register_module("net", std::make_shared<BlockNet>(shape))),
+        log_gain(register_parameter("log_gain", torch::zeros({1}))) {}
+  std::shared_ptr<BlockNet> net;
+  torch::Tensor log_gain;
 };
 
-// Normalised blocks [N, 125] and their ranges [N].
-struct Blocks {
-  torch::Tensor values, ranges;
-};
-
-// Random blocks from random fields of every variable named in `variables` (separated by commas).
-Blocks draw_blocks(const ArrayFile& file, const Options& o) {
-  std::mt19937_64 random(o.seed);
-  std::vector<float> values, ranges;
-  std::vector<std::string> names;
-  std::stringstream list(o.variable);
-  for (std::string name; std::getline(list, name, ',');) names.push_back(name);
-  const int64_t wanted = kBlocks / static_cast<int64_t>(names.size());
-  for (const std::string& name : names) {
-    const auto a = file.get(name);
-    if (a.shape.size() != 4 || a.shape[1] < kEdge || a.shape[2] < kEdge || a.shape[3] < kEdge) {
-      throw std::runtime_error("array '" + name + "' is not [count, Z, Y, X] with extents of at least 5");
-    }
-    const auto at = [&](int64_t n, int64_t z, int64_t y, int64_t x) {
-      return a.values[static_cast<size_t>(((n * a.shape[1] + z) * a.shape[2] + y) * a.shape[3] + x)];
-    };
-    const auto pick = [&](int64_t n) { return static_cast<int64_t>(random() % static_cast<uint64_t>(n)); };
-    int64_t found = 0;
-    for (int64_t tries = 0; found < wanted && tries < 20 * wanted; ++tries) {
-      const int64_t n = pick(a.shape[0]), z = pick(a.shape[1] - kEdge + 1), y = pick(a.shape[2] - kEdge + 1),
-                    x = pick(a.shape[3] - kEdge + 1);
-      float block[kPoints];
-      for (int64_t p = 0; p < kPoints; ++p) block[p] = at(n, z + p / 25, y + p / 5 % 5, x + p % 5);
-      const auto [lo, hi] = std::minmax_element(block, block + kPoints);
-      const float range = *hi - *lo, middle = *lo + range / 2;
-      if (range < kSmallest * o.range) continue;
-      for (const float v : block) values.push_back((v - middle) / range);
-      ranges.push_back(range);
-      ++found;
-    }
-    if (found < 1000)
-      throw std::runtime_error("array '" + name + "' is nearly constant: nothing to train on");
-  }
-  const auto count = static_cast<int64_t>(ranges.size());
-  const auto order = torch::randperm(count, torch::kLong);
-  return {torch::from_blob(values.data(), {count, kPoints}).index_select(0, order),
-          torch::from_blob(ranges.data(), {count}).index_select(0, order)};
+// Bits of z in steps of `step` about `mean`, from a Laplace distribution: the mass of one step.
+torch::Tensor laplace_bits(const torch::Tensor& z, const torch::Tensor& mean, const torch::Tensor& deviation,
+                           const torch::Tensor& step) {
+  const auto scale = deviation / std::sqrt(2.0);
+  const auto x = (z - mean).abs() / scale, half = step / scale / 2;
+  // Beyond half a step: exp(-x) sinh(half); within: 1 - exp(-half) cosh(x).
+  const auto far = half - x + torch::log(-torch::expm1(-2 * half) / 2 + 1e-12);
+  const auto inside = torch::minimum(x, half);
+  const auto near = torch::log(1 + 1e-6 - (torch::exp(inside - half) + torch::exp(-inside - half)) / 2);
+  return -torch::where(x < half, near, far) / std::log(2.0);
 }
 
 class BlockTraining {
  public:
-  explicit BlockTraining(const Options& o) : o_(o), file_(o.data), net_(o.latents) {
+  explicit BlockTraining(const Options& o, const BlockSamples& samples)
+      : o_(o), samples_(samples), random_(o.seed) {
     torch::manual_seed(o.seed);
-    blocks_ = draw_blocks(file_, o);
-    train_ = blocks_.values.size(0) * 9 / 10;
-    if (blocks_.values.size(0) - train_ < kValidation)
-      throw std::runtime_error("too few blocks to train on; give more fields");
-    std::fprintf(stderr, "%ld blocks\n", static_cast<long>(blocks_.values.size(0)));
+    learned_ = std::make_shared<Learned>(shape_of(o, samples));
+    wasserstein_ = o.wasserstein >= 0 ? o.wasserstein : o.loss == "bytes" ? 0 : kPublishedWasserstein;
+    stretch_ = o.range > 0 ? o.range / samples.median_range() : 1;
+    std::mt19937_64 draw(o.seed + 1);
+    const BlockBatch first = samples.draw(kStart, draw);
+    const double scale = learned_->net->start_from_klt(first.values.select(1, 0));
+    const torch::NoGradGuard no_grad;
+    learned_->log_gain.fill_(std::log(kFirstGain * scale));
+    kept_ = samples.draw_kept(kValidation, draw);
   }
 
-  void run() {
-    Loop loop(net_, o_,
-              {{"blocks", 0.7, 1.0, [&] { return block_loss(); }, [&] { return validate_blocks(); }},
-               {"walk", 1.0, 0.3, [&] { return walk_loss(); }, [&] { return validate_walk(); }}});
-    finish(loop.run());
+  // The best validation loss: bits per block over the bounds.
+  double run() {
+    BlockNet& net = *learned_->net;
+    std::vector<Stage> stages;
+    // Batch norm follows the batches first, and is folded into rounded weights after.
+    if (net.has_batch_norm())
+      stages.push_back({"batches", 0.5, 1, [&] { return loss(true); }, [&] { return validate(); }});
+    stages.push_back({"rounded", 1, 1, [&] { return loss(false); }, [&] { return validate(); }});
+    Loop loop(*learned_, o_, std::move(stages));
+    progress_ = loop.run();
+    const torch::NoGradGuard no_grad;
+    net.learning = false;
+    return validate();
   }
+
+  void finish(const std::string& search);
 
  private:
-  torch::Tensor index() const { return torch::randint(train_, {o_.batch}, torch::kLong); }
+  struct Coded {
+    torch::Tensor y, bits;  // [B, points], [B]
+    torch::Tensor z;        // [B, K], as the encoder gave them
+  };
 
-  // Steps of the latents from 1/16 to 1/2.
-  static torch::Tensor with_noise(const torch::Tensor& z) {
-    const auto step = torch::exp2(-1 - 3 * torch::rand({z.size(0), 1}));
-    return z + step * (torch::rand_like(z) - 0.5);
-  }
-
-  torch::Tensor block_loss() {
-    const auto x = blocks_.values.index_select(0, index());
-    const auto z = net_.encode(x);
-    return (net_.decode(with_noise(z)) - x).square().mean() +
-           kWassersteinWeight * sliced_wasserstein(z, kProjections);
-  }
-  double validate_blocks() {
-    const auto x = blocks_.values.slice(0, train_, train_ + kValidation);
-    return (net_.decode(net_.encode(x)) - x).square().mean().item<double>();
+  // Bins (two bounds) for each block of a batch: log-uniform, but small enough for latents to matter.
+  torch::Tensor random_bins(const BlockBatch& b) const {
+    const auto unit = 2 * b.scale * stretch_;
+    const auto low = torch::log(unit * kTightest);
+    const auto high = torch::minimum(torch::log(unit * kLoosest), torch::log(b.range.select(1, 0)));
+    return torch::exp(low + (high - low).clamp_min(0) * torch::rand_like(low));
   }
 
-  std::vector<double> bins() const {
-    std::vector<double> b;
-    for (const double bound : {3e-2, 1e-2, 3e-3, 1e-3}) b.push_back(2 * bound * o_.range);
-    return b;
-  }
-  torch::Tensor residual(const torch::Tensor& of, bool noise) {
-    const auto x = blocks_.values.index_select(0, of);
-    const auto z = net_.encode(x);
-    return (net_.decode(noise ? with_noise(z) : z) - x) * blocks_.ranges.index_select(0, of).unsqueeze(1);
-  }
-  torch::Tensor walk_loss() { return walk_cost(residual(index(), true), bins()); }
-  double validate_walk() {
-    return walk_cost(residual(torch::arange(train_, train_ + kValidation), false), bins()).item<double>();
-  }
-
-  // Linear, ReLU, linear, ReLU, linear.
-  static std::string program(WeightsWriter& w, const std::string& prefix,
-                             std::vector<torch::nn::Linear>& layers, double in_unit, int64_t in_limit,
-                             double out_unit, int64_t out_limit) {
-    ProgramWriter p(w, prefix);
-    int x = p.input(layers[0]->weight.size(1), -in_limit, in_limit);
-    double unit = in_unit, made = 0;
-    for (size_t i = 0; i < layers.size(); ++i) {
-      const bool last = i + 1 == layers.size();
-      const auto limit = static_cast<double>(i == 0 ? in_limit : kHiddenLimit);
-      x = p.linear(x, to_layer(layers[i]), unit, limit, 8, made);
-      unit = last ? out_unit : kHiddenUnit;
-      x = p.requantise(x, made / unit, last ? -out_limit : 0, last ? out_limit : kHiddenLimit);
-    }
-    p.output(x);
-    return p.json();
+  // `noise`: uniform in place of rounding.
+  Coded code(const BlockBatch& b, const torch::Tensor& bins, bool noise, bool detached) {
+    BlockNet& net = *learned_->net;
+    const auto all = torch::cat({net.encode(b.values.select(1, 0)).unsqueeze(1), before(b)}, 1);
+    const auto step = (torch::exp(learned_->log_gain) * bins.unsqueeze(1) / b.range)
+                          .clamp(kBlockLatentUnit, 16)
+                          .unsqueeze(2);
+    const auto source = detached ? all.detach() : all;
+    const auto quantised = noise ? source + step * (torch::rand_like(source) - 0.5) : round_by(source, step);
+    const auto context = suggestion(b, bins, quantised);
+    const auto own = source.select(1, 0), own_step = step.select(1, 0);
+    auto q = own_step * (torch::rand_like(own) - 0.5) + own;
+    if (!noise) q = context.mean + round_by(own - context.mean, own_step);
+    const auto bits = laplace_bits(q, context.mean, context.spread, own_step).sum(1);
+    if (!detached) return {net.decode(q), bits, own};
+    return {net.decode(all.select(1, 0) + (q - own)), bits, all.select(1, 0)};
   }
 
-  void finish(const Progress& progress) {
+  // Latents of the blocks before; they do not learn to be predicted from.
+  torch::Tensor before(const BlockBatch& b) {
     const torch::NoGradGuard no_grad;
+    const auto x = b.values.slice(1, 1);
+    const auto z = learned_->net->encode(x.reshape({x.size(0) * x.size(1), -1}));
+    return z.reshape({x.size(0), x.size(1), -1});
+  }
+
+  static torch::Tensor round_by(const torch::Tensor& x, const torch::Tensor& step) {
+    return (x / step).round() * step;
+  }
+
+  // What the blocks before say, as the engine tells it to the context program.
+  BlockNet::Suggestion suggestion(const BlockBatch& b, const torch::Tensor& bins, const torch::Tensor& z) {
+    constexpr double kLimit = 8191.0 / 1024;
+    const int64_t axes = b.present.size(1);
+    const auto own_range = b.range.slice(1, 0, 1), own_offset = b.offset.slice(1, 0, 1);
+    const auto range = b.range.slice(1, 1), offset = b.offset.slice(1, 1);
+    const auto has = b.present * (range > bins.unsqueeze(1)).to(torch::kFloat32);
+    const auto flag = 2 * has - b.present;
+    const auto octaves = has * torch::log2(range / own_range).clamp(-kLimit, kLimit);
+    const auto above = b.present * ((offset - own_offset) / own_range).clamp(-kLimit, kLimit);
+    const auto about = torch::stack({flag, octaves, above}, 2);
+    const auto latents = z.slice(1, 1) * has.unsqueeze(2);
+    return learned_->net->context(
+        torch::cat({latents, about}, 2).reshape({z.size(0), axes * (z.size(2) + 3)}));
+  }
+
+  torch::Tensor loss(bool batches) {
+    learned_->net->learning = batches;
+    const BlockBatch b = samples_.draw(o_.batch, random_);
+    const auto bins = random_bins(b);
+    const bool bytes = o_.loss == "bytes";
+    const Coded c = code(b, bins, true, !bytes);
+    const auto x = b.values.select(1, 0);
+    auto total = c.bits.mean() / static_cast<double>(x.size(1));
+    if (bytes) {
+      total = total + correction_bits(c.y - x, b, bins).mean();
+    } else {
+      total = total + error(c.y, x);
+    }
+    if (wasserstein_ > 0) total = total + wasserstein_ * sliced_wasserstein(c.z, kProjections);
+    return total;
+  }
+
+  // Bits of each value, about; [B, points].
+  static torch::Tensor correction_bits(const torch::Tensor& residual, const BlockBatch& b,
+                                       const torch::Tensor& bins) {
+    const auto r = residual * (b.range.select(1, 0) / bins).unsqueeze(1);
+    return torch::log2(1 + (r + torch::rand_like(r) - 0.5).abs()) - kNoiseCost;
+  }
+
+  // The published losses.
+  torch::Tensor error(const torch::Tensor& y, const torch::Tensor& x) const {
+    const auto d = y - x;
+    if (o_.loss == "log") {
+      const auto compress = [](const torch::Tensor& v) {
+        return torch::sign(v) * torch::log1p(v.abs() / kLogUnit);
+      };
+      return (compress(y) - compress(x)).square().mean() * (kLogUnit * kLogUnit);
+    }
+    if (o_.loss == "relative")
+      return (d / (x.abs() + kRelativeFloor)).square().mean() * (kRelativeFloor * kRelativeFloor);
+    if (o_.loss == "robust")  // Charbonnier
+      return kRobustUnit * (torch::sqrt(d.square() + kRobustUnit * kRobustUnit) - kRobustUnit).mean();
+    return d.square().mean();
+  }
+
+  // Bits of a block, latents and corrections, with what is really rounded; the mean of four bounds.
+  struct Bits {
+    double latents = 0, corrections = 0;
+  };
+  Bits bits_at(double bound) {
+    const auto bins = 2 * kept_.scale * stretch_ * bound;
+    const auto worth = (kept_.range.select(1, 0) > bins).to(torch::kFloat32);
+    const Coded c = code(kept_, bins, false, false);
+    const auto residual = (c.y - kept_.values.select(1, 0));
+    const auto r = residual * (kept_.range.select(1, 0) / bins).unsqueeze(1) * 2;
+    const auto paid = torch::log2(1 + r.pow(4)).sum(1) / 2;  // as models/residual_cost.h
+    const double share = 1 / samples_.blocks_for_each();
+    return {(c.bits * worth).mean().item<double>() * share, (paid * worth).mean().item<double>() * share};
+  }
+  double validate() {
+    const bool before = learned_->net->learning;
+    learned_->net->learning = false;
+    double sum = 0;
+    for (const double bound : kBounds) {
+      const Bits b = bits_at(bound);
+      sum += b.latents + b.corrections;
+    }
+    learned_->net->learning = before;
+    return sum / static_cast<double>(kBounds.size());
+  }
+
+  WeightsWriter weights() {
     WeightsWriter w;
-    w.metadata["program.encode"] =
-        program(w, "encoder.", net_.encoder, kValueUnit, kValueLimit, kLatentUnit, kLatentLimit);
-    w.metadata["program.decode"] =
-        program(w, "decoder.", net_.decoder, kLatentUnit, kLatentLimit, kValueUnit, kValueLimit);
+    learned_->net->store(w);
     w.metadata["name"] = o_.name;
     w.metadata["family"] = "swae";
-    w.metadata["config"] = Json{{"form", "block"}, {"edge", kEdge}}.dump();
-    CardFacts f;
-    f.sha256 = save_weights(o_.out, w);
-    const Bytes bytes = w.bytes();
-    const WeightsFile file(bytes, sha256(bytes), o_.out);
-    const Program p = file.program("decode");
-    f.data = o_.about.empty() ? o_.data + ", " + o_.variable : o_.about;
-    f.results = results();
-    f.curve = progress.curve;
-    f.seconds = progress.seconds;
-    f.steps = progress.step;
-    f.bytes = bytes.size();
-    f.parameters = p.parameters;
-    f.macs = p.macs;
-    f.largest_sum = p.largest_sum;
-    write_card(o_, f);
-    std::fprintf(stderr, "%s\n%s: %zu bytes, SHA-256 %s\n", f.results.c_str(), o_.out.c_str(), bytes.size(),
-                 f.sha256.c_str());
+    const auto& block = samples_.block();
+    const std::vector<int64_t> extents(block.end() - samples_.axes(), block.end());
+    const double gain = std::exp(learned_->log_gain.item<double>()) / kBlockLatentUnit * 16;
+    w.metadata["config"] = Json{{"form", "blocks"},
+                                {"block", extents},
+                                {"normalise", o_.normalise},
+                                {"gain", std::max<int64_t>(1, std::llround(gain))}}
+                               .dump();
+    return w;
   }
 
-  // The network against the linear autoencoder with as many numbers (KLT: the leading eigenvectors).
-  std::string results() {
-    const auto of = torch::arange(train_, blocks_.values.size(0));
-    const auto train = blocks_.values.slice(0, 0, train_).to(torch::kFloat64);
-    const auto mean = train.mean(0);
-    const auto vectors = std::get<1>(torch::linalg_eigh(torch::matmul((train - mean).t(), train - mean)));
-    const auto top = vectors.slice(1, kPoints - o_.latents);
-    const auto x = blocks_.values.slice(0, train_).to(torch::kFloat64) - mean;
-    const auto klt = ((x - torch::matmul(torch::matmul(x, top), top.t())) *
-                      blocks_.ranges.index_select(0, of).unsqueeze(1))
-                         .to(torch::kFloat32);
-    std::ostringstream out;
-    out << "Blocks whose range is at least " << kSmallest << " of the field's, " << o_.range
-        << "; errors relative to it; cost: proxy of the corrections in bits per value, at each bound.\n\n"
-        << "| base | latents | RMS error | 3e-2 | 1e-2 | 3e-3 | 1e-3 |\n|---|---|---|---|---|---|---|\n";
-    const auto row = [&](const char* base, const torch::Tensor& r) {
-      out << "| " << base << " | " << o_.latents << " | "
-          << r.square().mean().sqrt().item<double>() / o_.range;
-      for (const double b : bins()) {
-        torch::manual_seed(1);
-        out << " | " << walk_cost(r, {b}).item<double>();
-      }
-      out << " |\n";
-    };
-    row("KLT", klt);
-    row("network", residual(of, false));
-    return out.str();
-  }
+  std::string results();
 
+  static constexpr double kNoiseCost = 0.3122;  // of the noise in correction_bits
+  static constexpr std::array<double, 4> kBounds = {3e-2, 1e-2, 3e-3, 1e-3};
   const Options& o_;
-  ArrayFile file_;
-  BlockNet net_;
-  Blocks blocks_;
-  int64_t train_ = 0;
+  const BlockSamples& samples_;
+  std::mt19937_64 random_;
+  std::shared_ptr<Learned> learned_;
+  BlockBatch kept_;
+  double wasserstein_ = 0;
+  double stretch_ = 1;  // of the samples' ranges, to which bounds are relative
+  Progress progress_;
 };
+
+void BlockTraining::finish(const std::string& search) {
+  const torch::NoGradGuard no_grad;
+  const WeightsWriter w = weights();
+  const Bytes bytes = w.bytes();
+  if (bytes.size() > kMostBytes)
+    throw std::runtime_error("the weights would take " + std::to_string(bytes.size() >> 20) +
+                             " MiB, more than 8; give a smaller --width, or --precision int8");
+  CardFacts f;
+  f.sha256 = save_weights(o_.out, w);
+  const WeightsFile file(bytes, sha256(bytes), o_.out);
+  const Program p = file.program("decode");
+  f.data = o_.about.empty() ? o_.data + ", " + o_.variable : o_.about;
+  f.results = results() + search;
+  f.curve = progress_.curve;
+  f.seconds = progress_.seconds;
+  f.steps = progress_.step;
+  f.bytes = bytes.size();
+  f.parameters = p.parameters;
+  f.macs = p.macs;
+  f.largest_sum = p.largest_sum;
+  write_card(o_, f);
+  std::fprintf(stderr, "%s\n%s: %zu bytes, SHA-256 %s\n", f.results.c_str(), o_.out.c_str(), bytes.size(),
+               f.sha256.c_str());
+}
+
+std::string BlockTraining::results() {
+  std::ostringstream out;
+  out << "Blocks of samples kept apart; bounds relative to the range of a sample. Estimates of bits per "
+         "block, and how "
+         "many each value costs by that.\n\n"
+      << "| bound | latents | corrections | bits per value |\n|---|---|---|---|\n";
+  for (const double bound : kBounds) {
+    const Bits b = bits_at(bound);
+    out << "| " << bound << " | " << b.latents << " | " << b.corrections << " | "
+        << (b.latents + b.corrections) / static_cast<double>(samples_.points()) << " |\n";
+  }
+  return out.str();
+}
+
+std::vector<int64_t> candidates(const std::string& list) {
+  std::vector<int64_t> n;
+  std::istringstream in(list);
+  for (std::string part; std::getline(in, part, ',');) {
+    n.push_back(std::atoll(part.c_str()));
+    if (n.back() < 1 || n.back() > 64)
+      throw std::runtime_error("--search " + list + ": numbers from 1 to 64, as in 4,8,16");
+  }
+  return n;
+}
+
+// A short training for each number of latents; returns the best, and the table.
+int64_t search(const Options& o, const BlockSamples& samples, std::string& table) {
+  const std::vector<int64_t> all = candidates(o.search);
+  table = "\n## Search\n\n| latents | seconds | bits per block, mean of the bounds |\n|---|---|---|\n";
+  int64_t best = o.latents;
+  double fewest = 1e300;
+  for (const int64_t latents : all) {
+    Options short_run = o;
+    short_run.latents = latents;
+    short_run.seconds = o.seconds * kSearchShare / static_cast<double>(all.size());
+    short_run.checkpoint = o.checkpoint + "." + std::to_string(latents);
+    const double bits = BlockTraining(short_run, samples).run();
+    std::filesystem::remove(short_run.checkpoint);
+    std::ostringstream row;
+    row << "| " << latents << " | " << short_run.seconds << " | " << bits << " |\n";
+    table += row.str();
+    if (bits < fewest) fewest = bits, best = latents;
+  }
+  std::fprintf(stderr, "%s", table.c_str());
+  return best;
+}
 
 }  // namespace
 
-void train_block(const Options& options) { BlockTraining(options).run(); }
+void train_block(const Options& options) {
+  Options o = options;
+  const ArrayFile file(o.data);
+  const BlockSamples samples(file, o);
+  std::string table;
+  if (!o.search.empty()) {
+    o.latents = search(o, samples, table);
+    o.seconds *= 1 - kSearchShare;
+  }
+  BlockTraining training(o, samples);
+  training.run();
+  training.finish(table);
+}
 
 }  // namespace h5neural::learn

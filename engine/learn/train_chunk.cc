@@ -23,17 +23,16 @@ constexpr double kLatentUnit = 1.0 / 1024;  // of latents and fine coefficients,
 constexpr double kWassersteinWeight = 1e-4;
 constexpr int64_t kProjections = 50;
 
-// Mean and leading POD modes of fields [N, P], and every field's coefficients.
+// Mean and leading POD modes of the first fields of [N, P], and every field's coefficients.
 struct Pod {
   torch::Tensor mean, modes, coefficients, sigma;  // [P], [H, P], [N, H], [H]
 };
 
-Pod make_pod(const torch::Tensor& fields, int64_t modes) {
-  const int64_t n = fields.size(0);
+Pod make_pod(const torch::Tensor& fields, int64_t first, int64_t modes) {
   Pod pod;
-  pod.mean = fields.mean(0);
+  pod.mean = fields.slice(0, 0, first).mean(0);
   // Snapshots: the eigenvectors of the Gram matrix [N, N] of at most 3000 fields give the modes.
-  const int64_t used = std::min<int64_t>(n, 3000);
+  const int64_t used = std::min<int64_t>(first, 3000);
   const auto x = fields.slice(0, 0, used) - pod.mean;
   const auto [values, vectors] = torch::linalg_eigh(torch::matmul(x, x.t()).to(torch::kFloat64));
   const auto top = vectors.slice(1, used - modes, used).flip(1);
@@ -89,7 +88,7 @@ class ChunkTraining {
         shape_(file_.get(o.variable).shape),
         pod_(prepare(fields_, o)),
         net_(o.latents, o.modes, o.hidden, pod_.sigma) {
-    train_ = fields_.size(0) * 9 / 10;
+    train_ = trained_on(fields_, o);
   }
 
   void run() {
@@ -115,7 +114,12 @@ class ChunkTraining {
   static Pod prepare(const torch::Tensor& fields, const Options& o) {
     std::fprintf(stderr, "POD of %ld fields of %ld values\n", static_cast<long>(fields.size(0)),
                  static_cast<long>(fields.size(1)));
-    return make_pod(fields, o.modes);
+    return make_pod(fields, trained_on(fields, o), o.modes);
+  }
+  static int64_t trained_on(const torch::Tensor& fields, const Options& o) {
+    const int64_t n = o.validation > 0 ? fields.size(0) - o.validation : fields.size(0) * 9 / 10;
+    if (n < o.modes) throw std::runtime_error("fewer samples to train on than --modes; give more");
+    return n;
   }
 
   // Uniform noise of one step; steps from 1 to 64 units, so that one decoder serves many precisions.

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -29,9 +30,10 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr size_t kGroups = 20;  // of successive samples: 16 to learn from, 3 for validation, 1 for the test
-constexpr size_t kMostSnapshots = 1000;  // in the matrix of products
-constexpr size_t kMostMeasured = 16;     // chunks of a measurement
+constexpr size_t kFewestSamples = 10;
+constexpr double kProductsPerSecond = 1e9, kShareOfProducts = 0.3;  // of the time for the basis
+constexpr size_t kMostSnapshots = 1000;                             // in the matrix of products
+constexpr size_t kMostMeasured = 16;                                // chunks of a measurement
 constexpr size_t kMostModes = 128;
 constexpr uint32_t kEffort = 5;
 constexpr std::array<double, 9> kFineness = {1,       0.5,      0.25,      0.125,     0.0625,
@@ -83,8 +85,9 @@ class LinearTraining {
     std::copy(a.shape.begin() + 1, a.shape.end(), chunk_.n.begin());
     for (size_t k = 0; k < static_cast<size_t>(a.shape[0]); ++k)
       samples_.push_back(a.values.subspan(k * chunk_.count(), chunk_.count()));
-    require(samples_.size() >= kGroups, "fewer than " + std::to_string(kGroups) +
-                                            " chunks are too few to learn from; give more, or smaller ones");
+    require(
+        samples_.size() >= kFewestSamples && o.validation + 2 <= samples_.size(),
+        std::to_string(samples_.size()) + " chunks are too few to learn from; give more, or smaller ones");
     temporary_ = o.out + ".candidate.safetensors";
   }
   ~LinearTraining() {
@@ -119,20 +122,21 @@ class LinearTraining {
     std::snprintf(t.data(), t.size(), "%.1f", x);
     return t.data();
   }
+  static std::string text_of(double x) {
+    std::ostringstream out;
+    out << x;
+    return out.str();
+  }
   static void say(const std::string& s) { std::fputs(s.c_str(), stderr); }
 
-  // Successive samples resemble each other, so they are kept apart in groups.
+  // The caller knows what resembles what, and has put the samples in order.
   void split() {
-    std::vector<size_t> order(kGroups);
-    std::iota(order.begin(), order.end(), size_t{0});
-    std::mt19937_64 draw(o_.seed);
-    for (size_t k = kGroups; k-- > 1;) std::swap(order[k], order[draw() % (k + 1)]);
-    for (size_t i = 0; i < samples_.size(); ++i) {
-      const size_t place = order[i * kGroups / samples_.size()];
-      (place < 16 ? train_ : place < 19 ? validation_ : test_).push_back(samples_[i]);
-    }
+    const size_t validation = o_.validation != 0 ? o_.validation : samples_.size() * 3 / 20;
+    const auto border = samples_.end() - static_cast<int64_t>(validation);
+    train_.assign(samples_.begin(), border);
+    validation_.assign(border, samples_.end());
     say(std::to_string(train_.size()) + " chunks to learn from, " + std::to_string(validation_.size()) +
-        " for validation, " + std::to_string(test_.size()) + " for the test\n");
+        " for validation\n");
   }
 
   bool relative() const { return o_.mode != H5N_ABS; }
@@ -159,7 +163,10 @@ class LinearTraining {
     }
     uint64_t pieces = 1;
     for (int a = 0; a < chunk_.rank; ++a) pieces *= chunk_.n[a] / piece_.n[a];
-    const uint64_t all = pieces * train_.size(), most = std::min<uint64_t>(all, kMostSnapshots);
+    const uint64_t all = pieces * train_.size();
+    const double products = kShareOfProducts * o_.seconds * kProductsPerSecond;
+    const uint64_t in_time = std::max(16.0, std::sqrt(2 * products / static_cast<double>(piece_.count())));
+    const uint64_t most = std::min<uint64_t>({all, kMostSnapshots, in_time});
     std::vector<std::vector<float>> out;
     for (uint64_t k = 0; k < most; ++k) {
       const uint64_t at = k * all / most;
@@ -197,17 +204,19 @@ class LinearTraining {
   // The mean and the leading fields of what it leaves, each times its usual latent. Blocks have no mean worth
   // the name: there all fields come from the samples as they are.
   void make_basis() {
-    const size_t n = snapshots_.size(), points = piece_.count();
+    const size_t points = piece_.count(), samples = snapshots_.size();
     if (o_.form == "chunk") {
       std::vector<double> sum(points, 0.0);
       for (const auto& s : snapshots_)
         for (size_t p = 0; p < points; ++p) sum[p] += s[p];
       std::vector<float> mean(points);
-      for (size_t p = 0; p < points; ++p) mean[p] = static_cast<float>(sum[p] / static_cast<double>(n));
+      for (size_t p = 0; p < points; ++p) mean[p] = static_cast<float>(sum[p] / static_cast<double>(samples));
       basis_.push_back(mean);
       for (auto& s : snapshots_)
         for (size_t p = 0; p < points; ++p) s[p] -= mean[p];
     }
+    if (!o_.from.empty()) add_basis_of(o_.from);
+    const size_t n = snapshots_.size();
     std::vector<double> products(n * n);
     for (size_t i = 0; i < n; ++i) {
       for (size_t j = 0; j <= i; ++j)
@@ -220,13 +229,32 @@ class LinearTraining {
       // sum_i v_i x_i has the length sqrt(value); a typical sample's part of it is 1 / sqrt(n) of that.
       std::vector<double> field(points, 0.0);
       for (size_t i = 0; i < n; ++i) {
-        const double v = e.vectors[k * n + i] / std::sqrt(static_cast<double>(n));
+        const double v = e.vectors[k * n + i] / std::sqrt(static_cast<double>(samples));
         for (size_t p = 0; p < points; ++p) field[p] += v * snapshots_[i][p];
       }
       basis_.emplace_back(field.begin(), field.end());
     }
     snapshots_.clear();
     say(std::to_string(basis_.size()) + " basis fields\n");
+  }
+
+  // Basis fields of other weights stand for as many samples as there are: each comes in as one sample of all
+  // their energy, and all of them together have as much as the samples.
+  void add_basis_of(const std::string& path) {
+    const auto energy = [](const auto& fields) {
+      double sum = 0;
+      for (const auto& f : fields) sum += product(f, f);
+      return sum;
+    };
+    auto old = basis_of(path, piece_, o_.form);
+    if (o_.form == "chunk") old.erase(old.begin());  // the mean: here is another, and its size says nothing
+    if (old.empty()) return;
+    const double factor = std::sqrt(energy(snapshots_) / energy(old));
+    for (auto& field : old) {
+      for (float& v : field) v = static_cast<float>(v * factor);
+      snapshots_.push_back(std::move(field));
+    }
+    say(std::to_string(old.size()) + " basis fields of " + path + " count as much as the chunks\n");
   }
 
   // Coded once for each fineness, as far as asked for. Ends at the first field that comes to nothing.
@@ -252,13 +280,24 @@ class LinearTraining {
     c.file = static_cast<size_t>(fs::file_size(temporary_));
     c.payload = mean_payload(validation_, hash, o_.bound);
     c.total = c.payload + static_cast<double>(c.file) / static_cast<double>(spread());
-    std::ostringstream row;
+    std::ostringstream row, curve;
     row << "| " << count << " | " << kFineness[fineness] << " | " << c.file << " | " << text(c.payload)
         << " | " << text(c.total) << " |\n";
-    curve_ += row.str();
-    say(row.str());
+    table_ += row.str();
+    curve << "| " << text(elapsed()) << " | " << count << " | error " << kFineness[fineness]
+          << " of the bound | - | " << text(c.total) << " |\n";
+    curve_ += curve.str();
+    say(text(elapsed()) + " s: " + std::to_string(count) + " basis fields within " +
+        text_of(kFineness[fineness]) + " of the bound: validation chunks take " + text(c.payload) +
+        " bytes, " + text(none_) + " without (" + text(none_ / c.payload) + " times smaller; " +
+        text(none_ / c.total) + " with the weights' share)\n");
     return c;
   }
+
+  double elapsed() const {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+  }
+  bool in_time() const { return elapsed() < o_.seconds; }
 
   size_t spread() const { return o_.chunks != 0 ? o_.chunks : train_.size(); }
 
@@ -275,7 +314,6 @@ class LinearTraining {
   // First how many at a middle fineness, then the fineness, then how many once more around there.
   void choose() {
     constexpr std::array<size_t, 13> kCounts = {2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128};
-    say("| basis fields | largest error / bound | weights B | payload B | payload B with their share |\n");
     if (o_.modes != 0) {
       count_ = o_.modes;
     } else {
@@ -285,7 +323,7 @@ class LinearTraining {
         const double total = measure(kFirstFineness, n).total;
         worse = total < best ? 0 : worse + 1;
         if (total < best) best = total, count_ = n;
-        if (worse == 2 || usable(kFirstFineness, n) < n) break;
+        if (worse == 2 || !in_time() || usable(kFirstFineness, n) < n) break;
       }
     }
     fineness_ = kFirstFineness;
@@ -293,7 +331,7 @@ class LinearTraining {
     for (const int direction : {1, -1}) {
       for (size_t f = kFirstFineness + static_cast<size_t>(direction); f < kFineness.size();
            f += static_cast<size_t>(direction)) {
-        const double total = measure(f, count_).total;
+        const double total = in_time() ? measure(f, count_).total : 1e300;
         if (total >= best) break;
         best = total, fineness_ = f;
       }
@@ -301,7 +339,7 @@ class LinearTraining {
     }
     if (o_.modes != 0) return;
     for (const size_t n : {count_ * 5 / 4, count_ * 3 / 2, count_ * 7 / 8, count_ * 3 / 4}) {
-      const double total = n == 0 ? 1e300 : measure(fineness_, n).total;
+      const double total = n == 0 || !in_time() ? 1e300 : measure(fineness_, n).total;
       if (total < best) best = total, count_ = n;
     }
   }
@@ -333,37 +371,17 @@ class LinearTraining {
   void finish() {
     const size_t count = usable(fineness_, count_);
     require(count > 0, "the bound is so loose that no basis field is left; nothing to learn");
-    const uint64_t hash = store(fineness_, count, temporary_);
+    store(fineness_, count, temporary_);
     const size_t size = static_cast<size_t>(fs::file_size(temporary_));
-    const std::string results = report(hash, size);
     fs::rename(temporary_, o_.out);
-    write_card(count, size, results);
-    say(results + "\n" + o_.out + ": " + std::to_string(size) + " bytes, " + std::to_string(count) +
+    write_card(count, size);
+    say(o_.out + ": " + std::to_string(size) + " bytes, " + std::to_string(count) +
         " basis fields, SHA-256 " + sha256_ + "\n");
   }
 
-  // Test chunks with and without the model, at the bound and around it.
-  std::string report(uint64_t hash, size_t size) const {
-    std::ostringstream out;
-    out << "| bound / trained bound | payload B without a model | with | times smaller | weights paid back "
-           "after |\n"
-        << "|---|---|---|---|---|\n";
-    for (const double times : {10.0, 3.0, 1.0, 0.3}) {
-      if (o_.mode == H5N_PSNR && times != 1) continue;
-      const double without = mean_payload(test_, H5N_MODEL_NONE, o_.bound * times);
-      const double with = mean_payload(test_, hash, o_.bound * times);
-      out << "| " << times << " | " << text(without) << " | " << text(with) << " | " << text(without / with)
-          << " | ";
-      if (with < without) {
-        out << std::ceil(static_cast<double>(size) / (without - with)) << " chunks |\n";
-      } else {
-        out << "never |\n";
-      }
-    }
-    return out.str();
-  }
-
-  void write_card(size_t count, size_t size, const std::string& results) const {
+  void write_card(size_t count, size_t size) const {
+    if (!o_.curve.empty())
+      require(static_cast<bool>(std::ofstream(o_.curve) << curve_), o_.curve + " cannot be written");
     const std::string path = fs::path(o_.out).replace_extension(".md");
     std::ofstream out(path);
     out << "# " << o_.name << "\n\nFamily linear, "
@@ -371,28 +389,27 @@ class LinearTraining {
         << ". Written by h5neural-linear; format: docs/weights-format.md.\n\n| | |\n|---|---|\n| file | "
         << fs::path(o_.out).filename().string() << ", " << size << " bytes |\n| SHA-256 | " << sha256_
         << " |\n| data | " << (o_.about.empty() ? o_.data + ", " + o_.variable : o_.about) << " |\n| split | "
-        << train_.size() << " chunks to learn from, " << validation_.size() << " for validation, "
-        << test_.size() << " for the test, in groups of successive ones, seed " << o_.seed << " |\n| basis | "
+        << train_.size() << " chunks to learn from, " << validation_.size() << " for validation |\n| basis | "
         << count << " fields, each within " << kFineness[fineness_] << " of the bound |\n\n## Command\n\n    "
-        << o_.command << "\n\n## Result on test chunks (never learned from nor chosen by)\n\n"
-        << results << "\n## Choice on validation chunks (" << text(none_)
+        << o_.command << "\n\n## Choice on validation chunks (" << text(none_)
         << " bytes without a model; weights spread over " << spread() << " chunks)\n\n"
         << "| basis fields | largest error / bound | weights B | payload B | payload B with their share |\n"
         << "|---|---|---|---|---|\n"
-        << curve_;
+        << table_;
     require(static_cast<bool>(out), path + " cannot be written");
   }
 
   const LinearOptions& o_;
   ArrayFile file_;
   Extents chunk_, piece_;
-  std::vector<Sample> samples_, train_, validation_, test_;
+  std::vector<Sample> samples_, train_, validation_;
   std::vector<std::vector<float>> snapshots_, basis_;
   std::map<size_t, std::vector<CodedMode>> coded_;   // by fineness
   std::map<std::pair<size_t, size_t>, Cost> costs_;  // by fineness and count
   double bound_ = 0, none_ = 0;
   size_t fineness_ = kFirstFineness, count_ = 0;
-  std::string temporary_, curve_, sha256_;
+  std::string temporary_, table_, curve_, sha256_;
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
 }  // namespace

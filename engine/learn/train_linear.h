@@ -19,6 +19,10 @@ struct LinearOptions {
   double bound = 0;            // in the unit of the array
   uint64_t modes = 0;          // basis fields; 0: as many as pay
   uint64_t chunks = 0;         // over how many chunks the weights are spread; 0: those to learn from
+  uint64_t validation = 0;     // the last so many samples are only chosen by; 0: three of twenty
+  double seconds = 600;        // about; what is best by then is taken
+  std::string from;            // weights of this family whose basis counts as much as the samples
+  std::string curve;           // file for the rows of what was tried, for a report; empty: none
   uint64_t seed = 0;
 };
 

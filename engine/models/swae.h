@@ -13,8 +13,9 @@ namespace h5neural {
 // Throws Failure(H5N_ERR_CORRUPT) when the file's programs do not fit together.
 std::shared_ptr<const Model> make_swae(const WeightsFile& file);
 
-// The two forms; make_swae chooses by the file's config.
+// The forms; make_swae chooses by the file's config.
 std::shared_ptr<const Model> make_swae_chunk(const WeightsFile& file);
+std::shared_ptr<const Model> make_swae_blocks(const WeightsFile& file);
 std::shared_ptr<const Model> make_swae_block(const WeightsFile& file);
 
 }  // namespace h5neural

@@ -1,6 +1,7 @@
-// swae_block.cc: SWAE as published: blocks of 5^3, each normalised by its own middle and range, 16 latents a
-// block. A chunk of any extents of rank 3 is cut into blocks; the last ones are padded by repeating the
-// border. A block that needs no latents is flat: its base is its middle.
+// swae_block.cc: the first form of SWAE in blocks, which swae_blocks.h has replaced in training: blocks of
+// 5^3, each normalised by its own middle and range, 16 latents a block. A chunk of any extents of rank 3 is
+// cut into blocks; the last ones are padded by repeating the border. A block that needs no latents is flat:
+// its base is its middle.
 //
 // The latents section is one bit stream (entropy/bit_coder.h):
 //   t (5 bits): middles and flat blocks' values are multiples of 2^t; precision s (4 bits): latents are
@@ -100,13 +101,17 @@ class SwaeBlock final : public Model {
         decoder_(file.program("decode")) {
     const std::string what = "weights '" + name_ + "'";
     edge_ = static_cast<uint64_t>(json_int(parse_json_object(file.config(), what), "edge", 2, 64, what));
+    constexpr int32_t kLimit = 1 << 20;  // of values, so that products with a range stay within 64 bits
     const size_t points = edge_ * edge_ * edge_;
     latents_ = decoder_.values[0].count();
-    const bool fits = decoder_.inputs == 1 && decoder_.outputs.size() == 1 && encoder_.inputs == 1 &&
-                      encoder_.outputs.size() == 1 &&
-                      decoder_.values[decoder_.outputs[0]].count() == points &&
-                      encoder_.values[0].count() == points &&
-                      encoder_.values[encoder_.outputs[0]].count() == latents_ && latents_ <= 64;
+    const bool fits =
+        decoder_.inputs == 1 && decoder_.outputs.size() == 1 && encoder_.inputs == 1 &&
+        encoder_.outputs.size() == 1 && decoder_.values[decoder_.outputs[0]].count() == points &&
+        encoder_.values[0].count() == points && encoder_.values[encoder_.outputs[0]].count() == latents_ &&
+        latents_ <= 64 &&
+        std::ranges::all_of(decoder_.values[decoder_.outputs[0]].lo,
+                            [](int32_t x) { return x >= -kLimit; }) &&
+        std::ranges::all_of(decoder_.values[decoder_.outputs[0]].hi, [](int32_t x) { return x <= kLimit; });
     if (!fits) {
       throw Failure(H5N_ERR_CORRUPT, "h5neural: " + what +
                                          " are refused: encoder and decoder do not fit the block; get "

@@ -68,6 +68,25 @@ def block():
     return metadata("seed-block", {"form": "block", "edge": 2}, programs), tensors
 
 
+def blocks():
+    """Blocks of 2 x 3 values, 2 latents, of which each is expected as it was along the last axis."""
+    programs = {
+        "encode": {"inputs": [value(6, 16383)], "ops": [dense(0, "we", "be"), requantise(1, 16383)], "outputs": [2]},
+        "decode": {"inputs": [value(2, 16383)],
+                   "ops": [{"op": "reshape", "in": [0], "shape": [1, 1, 2]},
+                           {"op": "conv_transposed", "in": [1], "weight": "wd", "bias": "bd", "stride": [1, 1],
+                            "before": [0, 0], "after": [0, 0]},
+                           requantise(2, 16383), {"op": "reshape", "in": [3], "shape": [6]}],
+                   "outputs": [4]},
+        "context": {"inputs": [value(10, 16383)],
+                    "ops": [dense(0, "wm", "bm"), requantise(1, 16383), dense(0, "ws", "bs"),
+                            {"op": "clamp", "in": [3], "min": 0, "max": 63}],
+                    "outputs": [2, 4]}}
+    tensors = {"we": ("I8", [2, 6]), "be": ("I32", [2]), "wd": ("I16", [1, 2, 3, 2]), "bd": ("I32", [1]),
+               "wm": ("I16", [2, 10]), "bm": ("I32", [2]), "ws": ("I8", [2, 10]), "bs": ("I32", [2])}
+    return metadata("seed-blocks", {"form": "blocks", "block": [2, 3], "normalise": "minmax", "gain": 500}, programs), tensors
+
+
 def chunk():
     """Chunks of 4^3 values, 2 latents, 3 fine and 2 coarse modes."""
     programs = {
@@ -112,7 +131,7 @@ def linear(program, folder):
 def main():
     folder = os.path.join(HERE, "seeds", "weights")
     os.makedirs(folder, exist_ok=True)
-    for name, make in (("block", block), ("chunk", chunk)):
+    for name, make in (("block", block), ("blocks", blocks), ("chunk", chunk)):
         safetensors(os.path.join(folder, name + ".safetensors"), *make())
     if len(sys.argv) > 1:
         linear(sys.argv[1], folder)

@@ -135,6 +135,9 @@ def cases():
     yield "two_punctures", two_punctures(), "rel", 1e-2, None
     yield "two_punctures_tight", two_punctures(), "abs", 1e-4, None
     yield "linear_f32", two_punctures(), "rel", 1e-2, None, "linear-chunk32-chi"
+    yield "blocks_f32", two_punctures(), "rel", 1e-2, None, "swae-blocks9-chi"
+    yield "blocks_cut_f64be", two_punctures()[:20, :17, :23].astype(">f8"), "abs", 2e-3, None, "swae-blocks9-chi"
+    yield "block5_f32", without_noise((17, 19, 21), "<f4"), "rel", 1e-3, None, "swae-block5-chi"
     yield "linear_f64be", two_punctures().astype(">f8"), "abs", 2e-3, None, "linear-chunk32-chi"
     for name, dtype in (("f32", "<f4"), ("f64", "<f8"), ("f32be", ">f4"), ("f64be", ">f8")):
         smooth = without_noise((14, 15, 16), dtype)

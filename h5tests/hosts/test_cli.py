@@ -3,10 +3,8 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
-import time
 
 import h5py
 import numpy as np
@@ -25,11 +23,11 @@ pytestmark = pytest.mark.skipif(not os.path.exists(TOOL), reason=f"no {TOOL}: bu
 
 @pytest.fixture
 def h5neural(run):
-    """h5neural("flags", "--abs", 1e-3) -> the finished process; h5neural(..., status=1) checks its exit status."""
+    """h5neural("flags", "--abs", 1e-3) -> the finished process; h5neural(..., status=1) checks its exit status (None: any)."""
 
     def runner(*arguments, status=0, **options):
         done = run(TOOL, *arguments, check=False, **options)
-        assert done.returncode == status, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        assert status is None or done.returncode == status, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
 
     return runner
@@ -357,66 +355,7 @@ def test_doctor_names_refused_weights(h5neural, tmp_path):
     assert broken(findings) == ["weights"]
 
 
-# ---- train
-
-def punctures(path, count, n=8):
-    subprocess.run([sys.executable, os.path.join(ROOT, "h5tests", "fields", "two_puncture.py"), path, "--count",
-                    str(count), "--n", str(n), "--variables", "U_CHI"], check=True, timeout=120)
-    return path
-
-
-def test_train_without_a_worker(h5neural, tmp_path):
-    shutil.copy(TOOL, tmp_path)
-    engine = os.path.join(BIN, "..", "lib", "h5neural")
-    done = subprocess.run([tmp_path / "h5neural", "train", "a.h5:/u", "-o", "w.safetensors"], capture_output=True, text=True,
-                          env={"PATH": "/nonexistent", "LD_LIBRARY_PATH": engine})
-    assert done.returncode == 2 and "H5NEURAL_TORCH=ON" in done.stderr
-
-
-@pytest.mark.skipif(not os.path.exists(WORKER), reason="no h5neural-worker: built without LibTorch")
-def test_train_refuses(h5neural, tmp_path):
-    a = fields.wave((20, 8, 8))
-    path = write_plain(tmp_path / "a.h5", u=a, i=np.arange(30).reshape(5, 6), c=np.zeros((64, 8, 8)))
-    out = tmp_path / "w.safetensors"
-    for arguments, says in [
-        ([path], "say which dataset"), ([f"{path}:/no"], "no dataset"), ([f"{path}:/i"], "int64"),
-        ([f"{path}:/u"], "--chunk"), ([f"{path}:/u", "--chunk", "8,8"], "rank 3"), ([f"{path}:/u", "--chunk", "8,x,8"], "--chunk"),
-        ([f"{path}:/u", "--chunk", "4,4,4", "--abs", "0"], "bound"), ([f"{path}:/u", "--chunk", "1,8,8"], "axes"),
-        ([f"{path}:/u", "--chunk", "4,8,8"], "too few"), ([f"{path}:/c", "--chunk", "2,8,8"], "constant"),
-        ([f"{path}:/u", "--chunk", "4,4,4", "--resume"], "resume"),
-    ]:
-        assert says in h5neural("train", *arguments, "-o", out, status=2).stderr
-    assert sorted(os.listdir(tmp_path)) == ["a.h5"]
-
-
-@pytest.mark.skipif(not os.path.exists(WORKER), reason="no h5neural-worker: built without LibTorch")
-def test_train_interrupted_and_resumed(h5neural, run, tmp_path):
-    data = punctures(tmp_path / "sim.h5", 120)
-    out = tmp_path / "w.safetensors"
-    command = [TOOL, "train", f"{data}:/U_CHI", "--abs", "5e-3", "-o", str(out), "--seconds", "12", "--latents", "4"]
-    # A shell's background job has SIGINT ignored, and hands that down.
-    first = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True,
-                             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
-    deadline = time.time() + 120
-    while not os.path.exists(f"{out}.checkpoint") and time.time() < deadline and first.poll() is None:
-        time.sleep(0.2)
-    os.killpg(first.pid, signal.SIGINT)
-    assert first.wait(60) != 0
-    assert not out.exists() and "--resume" in h5neural(*command[1:], status=2).stderr
-    said = h5neural(*command[1:], "--resume", timeout=300).stderr
-    assert "going on from" in said and "H5NEURAL_WEIGHTS_PATH" in said
-    assert sorted(os.listdir(tmp_path)) == ["sim.h5", "w.md", "w.safetensors"]
-
-    # The weights are found, named, and their chunks verify.
-    weights = {"H5NEURAL_WEIGHTS_PATH": str(out)}
-    with h5py.File(data) as f:
-        stack = f["U_CHI"][...].reshape(-1, 8, 8)
-    with h5py.File(tmp_path / "plain.h5", "w") as f:
-        f.create_dataset("u", data=stack, chunks=(8, 8, 8))
-    flags = h5neural("flags", "--abs", "5e-3", "--model", "w", env=weights).stdout.strip()
-    run("h5repack", "-f", flags, tmp_path / "plain.h5", tmp_path / "small.h5", env=weights)
-    assert "kept" in h5neural("verify", tmp_path / "plain.h5", tmp_path / "small.h5", env=weights).stdout
-
+# ---- models
 
 def test_axes_of_one_point_are_nothing_to_a_model(h5neural, tmp_path):
     """The shipped model of 32^3 serves the chunks of a series of fields as it does the fields."""

@@ -22,8 +22,14 @@ sys.path.insert(0, os.path.join(ROOT, "h5tests", "format"))
 import random_payload  # noqa: E402
 import read_payload  # noqa: E402
 
+
+def needs_a_model(path):
+    """Whether its base comes from a model, which the independent reader does not have."""
+    return read_payload.Header(open(path, "rb").read()).model != 0
+
+
 GOLDEN = [p for p in sorted(glob.glob(os.path.join(ROOT, "h5tests", "golden", "v1", "*.payload")))
-          if not open(p, "rb").read()[13] & 0x20]
+          if not needs_a_model(p)]
 
 
 def library(payload):

@@ -20,11 +20,20 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::array kSignals{SIGINT, SIGTERM, SIGHUP};
-// What a signal's handler removes: plain memory, set once, and empty when there is nothing.
-std::array<char, 4096> to_remove{};
+// What a signal's handler removes: plain memory, and empty where there is nothing.
+constexpr size_t kMostRemoved = 64;
+std::array<std::array<char, 1024>, kMostRemoved> to_remove{};
+size_t removed_too = 1;  // the first is the unfinished file
+
+void remember(size_t place, const std::string& path) {
+  if (place < kMostRemoved && path.size() < to_remove[place].size())
+    std::memcpy(to_remove[place].data(), path.c_str(), path.size() + 1);
+}
 
 void remove_and_end(int signal) {
-  if (to_remove[0] != '\0') unlink(to_remove.data());
+  for (const auto& path : to_remove) {
+    if (path[0] != '\0' && unlink(path.data()) != 0) rmdir(path.data());
+  }
   std::signal(signal, SIG_DFL);
   raise(signal);
 }
@@ -59,14 +68,18 @@ OutputFile::OutputFile(const std::string& path, const std::string& input) : path
   umask(mask);
   (void)fchmod(descriptor, 0666 & ~mask);  // what open() would have given it
   close(descriptor);
-  if (unfinished_.size() < to_remove.size()) {
-    std::memcpy(to_remove.data(), unfinished_.c_str(), unfinished_.size() + 1);
-    watch_signals();
-  }
+  remember(0, unfinished_);
+  watch_signals();
+}
+
+void OutputFile::remove_too(const std::string& path) {
+  for (size_t k = 1; k < removed_too; ++k)
+    if (path == to_remove[k].data()) return;
+  if (removed_too < kMostRemoved) remember(removed_too++, path);
 }
 
 OutputFile::~OutputFile() {
-  to_remove[0] = '\0';
+  to_remove[0][0] = '\0';
   if (!unfinished_.empty()) unlink(unfinished_.c_str());
 }
 
@@ -79,7 +92,7 @@ void OutputFile::finish() {
     fail("{} cannot be written ({}); check the disk's space and the folder's permissions", path_,
          std::strerror(stored ? errno : reason));
   }
-  to_remove[0] = '\0';
+  to_remove[0][0] = '\0';
   unfinished_.clear();
 }
 

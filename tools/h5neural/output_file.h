@@ -16,6 +16,8 @@ class OutputFile {
   OutputFile& operator=(const OutputFile&) = delete;
 
   const std::string& unfinished() const { return unfinished_; }  // where to write
+  // One more file, or folder once it is empty, that those signals remove, in this order; 64 at most.
+  void remove_too(const std::string& path);
   // Flushes it to the disk and gives it its name. Throws ToolError.
   void finish();
 

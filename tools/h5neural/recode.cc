@@ -2,6 +2,7 @@
 #include "recode.h"
 
 #include <algorithm>
+#include <functional>
 
 #include "cd_values.h"
 #include "filter_id.h"
@@ -129,12 +130,13 @@ void recode(const Dataset& from, hid_t type, const NewLink& link, const Extents&
   }
 }
 
-std::vector<uint8_t> payload_without_model(const Dataset& from, const Dataset& coded, const Extents& offset) {
+std::vector<uint8_t> payload_with_model(const Dataset& from, const Dataset& coded, const Extents& offset,
+                                        uint64_t model) {
   const std::vector<unsigned>& words = coded.ours()->words;
   h5n_params params{};
   Message why;
   if (cdv_read_stored(words.data(), words.size(), &params, &why) != 0) fail("{}: {}", coded.path, why.text);
-  params.model = H5N_MODEL_NONE;
+  params.model = model;
   const Handle type(H5Dget_type(coded.id), H5Tclose);
   std::vector<uint8_t> values;
   read_whole_chunk(from, offset, coded.chunk, type, values);
@@ -149,21 +151,63 @@ std::vector<uint8_t> payload_without_model(const Dataset& from, const Dataset& c
   return payload;
 }
 
-void recode_without(const Dataset& from, const Dataset& coded, hid_t type, const NewLink& link,
-                    const std::vector<unsigned>& words, const std::set<uint64_t>& without) {
+std::vector<uint8_t> payload_without_model(const Dataset& from, const Dataset& coded, const Extents& offset) {
+  return payload_with_model(from, coded, offset, H5N_MODEL_NONE);
+}
+
+namespace {
+
+// The payload for a chunk, from the one that is stored.
+using Change = std::function<std::vector<uint8_t>(const StoredChunk& stored, const Extents& offset)>;
+
+void recode_chunks(const Dataset& from, const Dataset& coded, hid_t type, const NewLink& link,
+                   const std::vector<unsigned>& words, const Change& change) {
   const Handle to = create_coded(from, type, link, coded.chunk, words);
   for (Extents offset; next_block(coded.extents, coded.chunk, offset);) {
     const auto stored = read_stored_chunk(coded, offset);
     if (!stored) continue;
-    std::string
-        none;  // a chunk that is no payload (an edge that HDF5 was told not to filter) is taken over too
-    const auto info = inspect(*stored, none);
-    const bool anew = info && without.contains(info->model);
-    const std::vector<uint8_t> payload = anew ? payload_without_model(from, coded, offset) : stored->bytes;
+    const std::vector<uint8_t> payload = change(*stored, offset);
     const uint32_t skipped = stored->unfiltered ? 1 : 0;  // a mask: ours is the only filter
     if (H5Dwrite_chunk(to, H5P_DEFAULT, skipped, offset.data(), payload.size(), payload.data()) < 0)
       fail("{}: the chunk at {} cannot be written ({})", from.path, extents_text(offset), hdf5_error());
   }
+}
+
+}  // namespace
+
+void recode_without(const Dataset& from, const Dataset& coded, hid_t type, const NewLink& link,
+                    const std::vector<unsigned>& words, const std::set<uint64_t>& without) {
+  recode_chunks(from, coded, type, link, words, [&](const StoredChunk& stored, const Extents& offset) {
+    std::string
+        none;  // a chunk that is no payload (an edge that HDF5 was told not to filter) is taken over too
+    const auto info = inspect(stored, none);
+    return info && without.contains(info->model) ? payload_without_model(from, coded, offset) : stored.bytes;
+  });
+}
+
+void take_over(const Dataset& from, const Dataset& coded, hid_t type, const NewLink& link,
+               const std::vector<unsigned>& words) {
+  recode_chunks(from, coded, type, link, words,
+                [](const StoredChunk& stored, const Extents&) { return stored.bytes; });
+}
+
+Smaller recode_smaller(const Dataset& from, const Dataset& coded, hid_t type, const NewLink& link,
+                       const std::vector<unsigned>& words, uint64_t model) {
+  Smaller s;
+  recode_chunks(from, coded, type, link, words, [&](const StoredChunk& stored, const Extents& offset) {
+    std::vector<uint8_t> payload = stored.bytes;
+    if (!stored.unfiltered) {
+      std::vector<uint8_t> with = payload_with_model(from, coded, offset, model);
+      if (with.size() < payload.size()) {
+        payload = std::move(with);
+        ++s.chunks;
+      }
+    }
+    s.before += stored.bytes.size();
+    s.after += payload.size();
+    return payload;
+  });
+  return s;
 }
 
 }  // namespace h5neural::tool

@@ -25,8 +25,26 @@ void recode(const Dataset& from, hid_t type, const NewLink& link, const Extents&
             const std::vector<unsigned>& words);
 
 // What the filter of `coded`, a dataset of our own, would have stored for the chunk of `from` at `offset`,
+// had it been told to use the model of that hash. Throws ToolError.
+std::vector<uint8_t> payload_with_model(const Dataset& from, const Dataset& coded, const Extents& offset,
+                                        uint64_t model);
+
+// What the filter of `coded`, a dataset of our own, would have stored for the chunk of `from` at `offset`,
 // had it been told to use no model. Throws ToolError.
 std::vector<uint8_t> payload_without_model(const Dataset& from, const Dataset& coded, const Extents& offset);
+
+// recode once more: `coded` is what recode made of `from`. Its payloads are taken over, but for those that
+// are smaller with the model of that hash. Returns what they were and are. Throws ToolError.
+struct Smaller {
+  uint64_t chunks = 0;             // that take the model
+  uint64_t before = 0, after = 0;  // bytes of all payloads
+};
+Smaller recode_smaller(const Dataset& from, const Dataset& coded, hid_t type, const NewLink& link,
+                       const std::vector<unsigned>& words, uint64_t model);
+
+// The payloads of `coded`, as they are, in a new dataset like `from`. Throws ToolError.
+void take_over(const Dataset& from, const Dataset& coded, hid_t type, const NewLink& link,
+               const std::vector<unsigned>& words);
 
 // recode once more: `coded` is what recode made of `from`. Its payloads are taken over as they are, but for
 // those that need weights of `without`: these chunks are coded anew, without a model. Throws ToolError.

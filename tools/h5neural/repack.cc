@@ -14,8 +14,10 @@
 #include <vector>
 
 #include "commands.h"
+#include "duration.h"
 #include "filter_id.h"
 #include "judge.h"
+#include "learn_on_file.h"
 #include "object_copy.h"
 #include "output_file.h"
 #include "payload_summary.h"
@@ -37,7 +39,7 @@ struct Options {
   std::string in, out;
   Request request;
   std::vector<std::string> datasets, weights;
-  std::string chunk;
+  std::string chunk, learn;
   std::string embed = "no";  // "auto": where they pay for themselves; "always"
   bool json = false;
   bool embeds() const { return embed != "no"; }
@@ -154,6 +156,8 @@ struct Carriage {
   uint64_t user_block = 0;                               // of the output
   std::vector<std::pair<std::string, uint64_t>> inside;  // SHA-256 and bytes of those that the output carries
   std::vector<WeightsWorth> left_out;                    // they save less than their size
+  std::vector<LearnedGroup> learned;                     // from the file itself
+  uint64_t bytes_without_learning = 0;                   // of the file
   std::vector<std::string> notes;
 };
 
@@ -185,6 +189,9 @@ std::set<uint64_t> used_models(hid_t file, const std::string& name) {
 std::optional<FileBytes> bytes_to_carry(hid_t in, uint64_t hash, const Options& o, Carriage& c) {
   for (const CarriedWeights& w : c.before) {
     if (w.hash() == hash) return read_carried(in, w);
+  }
+  for (const LearnedGroup& g : c.learned) {
+    if (g.hash == hash && g.learned()) return read_weights_file(g.file);
   }
   if (!o.embeds()) return std::nullopt;
   const auto found = find_weights([hash](const h5n_weights& w) { return w.hash == hash; });
@@ -311,6 +318,19 @@ std::optional<CopyCounts> leave_weights_out(hid_t in, const Options& o, const Pl
                        });
 }
 
+// Puts the weights that chunks use into a file that is written, and the record of where they are.
+void load(hid_t in, const Options& o, Carriage& carriage, const std::string& path) {
+  {
+    // Opened again: HDF5 1.10 cannot visit the groups of a file that it has just made.
+    const Handle out = open_file_to_write(path);
+    carry_weights(in, out, o, carriage);
+    flush(out, path);
+  }
+  std::vector<CarriedWeights> weights;
+  if (!carriage.inside.empty()) weights = list_carried(open_file(path));
+  write_user_block(path, carriage.user_block, carriage.kept, weights);
+}
+
 CopyCounts write_file(hid_t in, const Options& o, const Plan& plan, Carriage& carriage,
                       const std::string& path) {
   const std::vector<unsigned> words = o.request.words();
@@ -321,16 +341,84 @@ CopyCounts write_file(hid_t in, const Options& o, const Plan& plan, Carriage& ca
                       recode(from, type, link, entry.chunk, words);
                     });
   if (o.embed == "auto") counts = leave_weights_out(in, o, plan, carriage, path).value_or(counts);
-  {
-    // Opened again: HDF5 1.10 cannot visit the groups of a file that it has just made.
-    const Handle out = open_file_to_write(path);
-    carry_weights(in, out, o, carriage);
-    flush(out, path);
-  }
-  std::vector<CarriedWeights> weights;
-  if (!carriage.inside.empty()) weights = list_carried(open_file(path));
-  write_user_block(path, carriage.user_block, carriage.kept, weights);
+  load(in, o, carriage, path);
   return counts;
+}
+
+// ---- weights learned from the file itself
+
+// The groups of the file's datasets, learned from. Nothing in the file at `out` uses them yet.
+std::vector<LearnedGroup> learn_from(const Options& o, const Plan& plan, OutputFile& out) {
+  std::vector<FileSource> sources;
+  for (const Plan::Entry& e : plan.datasets)
+    if (e.why_copied.empty()) sources.push_back({e.path, e.chunk});
+  const h5n_params asked = o.request.params();
+  return learn_on_file(o.in, sources, {asked.mode, asked.bound, asked.effort},
+                       parse_duration("--learn", o.learn), out);
+}
+
+// Writes the file `coded` again at `path`, chunks with what was learned where that is smaller. With
+// `measure`, the groups are told what they bring; else those that do not pay are left as they are.
+void write_learned(hid_t in, hid_t coded, const Options& o, const Plan& plan, Carriage& c,
+                   const std::string& path, bool measure) {
+  const std::vector<unsigned> words = o.request.words();
+  write_objects(
+      in, plan, c, path, [&](const Dataset& from, const Plan::Entry& entry, hid_t type, const NewLink& link) {
+        const Dataset before = open_dataset(coded, entry.path);
+        const auto group = std::find_if(c.learned.begin(), c.learned.end(), [&](const LearnedGroup& g) {
+          return std::find(g.datasets.begin(), g.datasets.end(), entry.path) != g.datasets.end();
+        });
+        if (!group->learned() || (!measure && !group->pays())) {
+          take_over(from, before, type, link, words);
+          return;
+        }
+        const Smaller s = recode_smaller(from, before, type, link, words, group->hash);
+        if (!measure) return;
+        group->chunks += s.chunks;
+        group->without += s.before;
+        group->with += s.after;
+      });
+}
+
+// Learns from the file's chunks, and puts the weights into the finished file where that makes it smaller. The
+// file as it would be without them is there first, and stays when it is no larger.
+void learn_and_rewrite(hid_t in, const Options& o, const Plan& plan, Carriage& carriage, OutputFile& out) {
+  const char* const search = std::getenv("H5NEURAL_WEIGHTS_PATH");
+  const std::string others = search != nullptr ? search : "";
+  carriage.bytes_without_learning = fs::file_size(out.unfinished());
+  carriage.learned = learn_from(o, plan, out);
+  Carriage with = carriage;
+  const auto some = [&with](auto&& has) {
+    return std::any_of(with.learned.begin(), with.learned.end(), has);
+  };
+  if (some([](const LearnedGroup& g) { return g.learned(); })) {
+    for (const LearnedGroup& g : with.learned)
+      if (g.learned()) use_weights_file(g.file);
+    const std::string path = out.unfinished() + ".learned";
+    out.remove_too(path);
+    const Handle coded = open_file(out.unfinished());
+    with.inside.clear();
+    with.user_block = user_block_for(
+        with.kept.size(), with.before.size() + with.learned.size() + (o.embeds() ? all_weights().size() : 0));
+    write_learned(in, coded, o, plan, with, path, true);
+    const bool any = some([](const LearnedGroup& g) { return g.pays(); });
+    if (any && some([](const LearnedGroup& g) { return g.learned() && !g.pays(); })) {
+      fs::remove(path);
+      write_learned(in, coded, o, plan, with, path, false);
+    }
+    if (any) load(in, o, with, path);
+    carriage.learned = with.learned;
+    if (any && fs::file_size(path) < carriage.bytes_without_learning) {
+      fs::rename(path, out.unfinished());
+      carriage = std::move(with);
+      for (LearnedGroup& g : carriage.learned) g.used = g.pays();
+    } else {
+      fs::remove(path);
+    }
+  }
+  remove_learned(carriage.learned);
+  others.empty() ? unsetenv("H5NEURAL_WEIGHTS_PATH") : setenv("H5NEURAL_WEIGHTS_PATH", others.c_str(), 1);
+  for (const LearnedGroup& g : carriage.learned) carriage.notes.push_back(brought_text(g));
 }
 
 // Reads every recoded dataset back. Returns whether all kept what they promised.
@@ -407,6 +495,35 @@ nlohmann::json left_out_json(const Carriage& c) {
   return out;
 }
 
+nlohmann::json learned_json(const Carriage& c) {
+  nlohmann::json out = nlohmann::json::array();
+  for (const LearnedGroup& g : c.learned) {
+    nlohmann::json j{{"chunk", g.sample}, {"datasets", g.datasets}, {"seconds", g.seconds}};
+    if (g.learned()) {
+      j.update({{"family", g.family},
+                {"sha256", g.sha256},
+                {"weights_bytes", g.bytes},
+                {"chunks", g.chunks},
+                {"bytes_without", g.without},
+                {"bytes_with", g.with},
+                {"used", g.used}});
+    } else {
+      j["why_not"] = g.why;
+    }
+    out.push_back(std::move(j));
+  }
+  return out;
+}
+
+void check_learning(const Options& o) {
+  if (o.learn.empty()) return;
+  (void)parse_duration("--learn", o.learn);
+  if (!o.request.leaves_the_model_open() || !o.weights.empty())
+    fail("--learn finds the model itself; leave --model and --weights out");
+  if (o.request.mode() == H5N_LOSSLESS || o.request.mode() == H5N_RATIO)
+    fail("--learn needs --abs, --rel, --psnr or --nrmse: models serve no other bound");
+}
+
 // One weights file that was given is the model, unless another was asked for; of several each chunk takes the
 // best.
 void use_weights(Options& o) {
@@ -420,6 +537,7 @@ void use_weights(Options& o) {
 int run(const Options& given) {
   Options o = given;
   start_hdf5();
+  check_learning(o);
   use_weights(o);
   if (H5Zfilter_avail(H5NEURAL_FILTER_ID) <= 0) {
     fail("the plugin is not found ({}); `h5neural doctor` says why", hdf5_error());
@@ -429,6 +547,7 @@ int run(const Options& given) {
   Carriage carriage = prepare_carriage(in, o);
   OutputFile out(o.out, o.in);
   const CopyCounts counts = write_file(in, o, plan, carriage, out.unfinished());
+  if (!o.learn.empty()) learn_and_rewrite(in, o, plan, carriage, out);
   const bool kept = judge(in, out.unfinished(), plan, carriage);
   std::error_code none;
   const uint64_t before = fs::file_size(o.in, none), after = fs::file_size(out.unfinished(), none);
@@ -440,6 +559,8 @@ int run(const Options& given) {
                                       {"lost_references", counts.lost_references},
                                       {"weights", weights_json(carriage)},
                                       {"weights_left_out", left_out_json(carriage)},
+                                      {"bytes_without_learning", carriage.bytes_without_learning},
+                                      {"learned", learned_json(carriage)},
                                       {"notes", carriage.notes},
                                       {"datasets", json_of(plan)}}
                            .dump(2));
@@ -481,6 +602,11 @@ Command add_repack(CLI::App& app) {
                   "Chunks of these extents (default: the dataset's own, else up to 1 MiB)")
       ->type_name("Z,Y,X");
   sub->add_option("--weights", o->weights, "Weights file to use; of several, each chunk takes the best");
+  sub->add_option(
+         "--learn", o->learn,
+         "Learn from IN's own chunks in so much time (90s, 20m, 2h), put the weights into OUT where that "
+         "makes it smaller, and say what they brought")
+      ->type_name("TIME");
   sub->add_flag("--embed{auto}", o->embed,
                 "Put the weights that chunks use into OUT, so that it is read anywhere, where they save more "
                 "than their size; the chunks of others are coded without them. --embed=always: in any case")

@@ -105,7 +105,7 @@ bool Request::leaves_the_model_open() const { return model_ == "auto"; }
 void Request::use_model(const std::string& model) { model_ = model; }
 
 void Request::declare_for_training(CLI::App& app) {
-  auto* const group = app.add_option_group("bound", "The bound to learn for (one of these, or none)");
+  auto* const group = app.add_option_group("bound", "The bound to learn for (one of these)");
   group->add_option("--abs", abs_, "absolute, in the data's unit")->type_name("E");
   group->add_option("--rel", rel_, "relative to the range of a typical chunk")->type_name("E");
   group->add_option("--nrmse", nrmse_, "root mean square error relative to that range")->type_name("E");

@@ -212,7 +212,7 @@ void print(const nlohmann::json& d, const std::string& problem) {
              d.value("name", ""), d.value("sha256", ""), d.value("source", ""), d.value("family", ""),
              d.value("bytes", uint64_t{0}));
   if (d.contains("config")) {
-    for (const char* key : {"form", "extents", "edge"}) {
+    for (const char* key : {"form", "extents", "edge", "block", "normalise"}) {
       if (d["config"].contains(key)) fmt::print("  {:11} {}\n", key, d["config"][key].dump());
     }
   }

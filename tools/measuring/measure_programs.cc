@@ -2,11 +2,14 @@
 // each backend of this machine, one thread, in processor time. Prints one line for each:
 //   layer TAB backend TAB bits TAB GMAC/s TAB MB/s of the result as float32
 // The backend "peak" is the fastest one's instructions alone, on registers. All of a layer are measured in
-// turn, several times, since the speed of a shared machine drifts.
+// turn, several times, since the speed of a shared machine drifts. Given a weights file, its programs
+// `encode` and `decode` instead, MB/s counted in values of the field.
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
 #include <ctime>
+#include <fstream>
+#include <iterator>
 #include <map>
 #include <random>
 #include <string>
@@ -14,6 +17,7 @@
 
 #include "exact/backend.h"
 #include "kernels/cpu.h"
+#include "weights/weights_file.h"
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -217,7 +221,8 @@ double peak(int bits) {
 double peak(int) { return 0; }
 #endif
 
-void measure(const Case& c) {
+// `values`: of one item, that MB/s count.
+void measure(const Case& c, size_t values) {
   std::mt19937 draw(3);
   std::vector<Batch> in(1);
   const auto& v = c.program.values[0];
@@ -235,7 +240,7 @@ void measure(const Case& c) {
     }
     best_peak = std::max(best_peak, peak(c.bits));
   }
-  const double results = static_cast<double>(c.items * c.program.values[c.program.outputs[0]].count());
+  const double results = static_cast<double>(c.items * values);
   for (const Backend* b : h5neural::backends()) {
     if (!b->available()) continue;
     std::printf("%s\t%s\t%d\t%.2f\t%.1f\n", c.name.c_str(), b->name(), c.bits,
@@ -245,10 +250,29 @@ void measure(const Case& c) {
   (void)std::fflush(stdout);
 }
 
+size_t results_of(const Program& p) { return p.values[p.outputs[0]].count(); }
+
+void measure_weights(const std::string& path) {
+  constexpr size_t kItems = 512;
+  std::ifstream in(path, std::ios::binary);
+  const h5neural::Bytes bytes{std::istreambuf_iterator<char>(in), {}};
+  const h5neural::WeightsFile file(bytes, h5neural::sha256(bytes), path);
+  for (const char* name : {"encode", "decode"}) {
+    Program p = file.program(name);
+    const size_t values = std::max(p.values[0].count(), results_of(p));
+    measure({file.name() + " " + name, 8, kItems, std::move(p)}, values);
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
+  const std::string what = argc < 2 ? "" : argv[1];
+  if (what.ends_with(".safetensors")) {
+    measure_weights(what);
+    return 0;
+  }
   for (const Case& c : cases()) {
-    if (argc < 2 || c.name.find(argv[1]) != std::string::npos) measure(c);
+    if (c.name.find(what) != std::string::npos) measure(c, results_of(c.program));
   }
 }

@@ -1,0 +1,152 @@
+// families.cc: see families.h.
+#include "families.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <filesystem>
+
+#include "h5neural/h5neural.h"
+
+namespace h5neural::tool {
+namespace {
+
+namespace fs = std::filesystem;
+
+using Arguments = std::vector<std::string>;
+
+// The bound asked for, relative to the range of a typical chunk.
+double relative_bound(const FamilyTask& t) {
+  if (t.mode == H5N_PSNR) return std::pow(10.0, -t.bound / 20);
+  return t.mode == H5N_ABS ? t.bound / t.data->median_range() : t.bound;
+}
+
+Arguments common(const FamilyTask& t) {
+  return {"--data",       t.samples,
+          "--variable",   kSamplesVariable,
+          "--out",        t.out,
+          "--form",       t.form,
+          "--name",       t.name,
+          "--about",      about(*t.data),
+          "--seed",       fmt::format("{}", t.seed),
+          "--curve",      t.curve,
+          "--seconds",    fmt::format("{:.6g}", t.seconds),
+          "--validation", fmt::format("{}", t.data->count(Part::kValidation))};
+}
+
+// ---- linear: sums of basis fields
+
+constexpr uint64_t kFewestLinear = 16;  // chunks to learn from
+
+std::string why_not_linear(const FamilyTask& t) {
+  const uint64_t count = t.data->count(Part::kLearn);
+  if (count >= kFewestLinear && t.data->count(Part::kValidation) > 0) return {};
+  return fmt::format("{} chunks to learn from are too few: give at least {} chunks in all, or smaller ones",
+                     count, kFewestLinear * 5 / 4);
+}
+
+uint64_t least_bytes_linear(const FamilyTask&) { return 1000; }
+
+Arguments linear_arguments(const FamilyTask& t) {
+  Arguments args = common(t);
+  const char* const key = t.mode == H5N_ABS     ? "--abs"
+                          : t.mode == H5N_REL   ? "--rel"
+                          : t.mode == H5N_NRMSE ? "--nrmse"
+                                                : "--psnr";
+  const double bound = t.mode == H5N_ABS ? t.bound / t.data->scale() : t.bound;
+  args.insert(args.end(), {key, fmt::format("{:.17g}", bound), "--chunks", fmt::format("{}", t.spread)});
+  if (!t.block.empty()) args.insert(args.end(), {"--block", t.block});
+  if (t.modes != 0) args.insert(args.end(), {"--modes", fmt::format("{}", t.modes)});
+  if (!t.from.empty()) args.insert(args.end(), {"--from", t.from});
+  return args;
+}
+
+// ---- swae: the small autoencoder
+
+constexpr uint64_t kFewestSwae = 32;
+constexpr uint64_t kMostModes = 128, kMostFineModes = 32;
+// The worker learns for these bounds, relative to the range of a chunk.
+constexpr double kLoosestBound = 3e-2, kTightestBound = 1e-3;
+
+std::string why_not_swae(const FamilyTask& t) {
+  const size_t axes = t.data->sample().size();
+  if (t.form == "chunk" ? axes != 3 : axes > 3) {
+    return fmt::format("chunks {} have {} axes longer than 1, and swae learns chunks with {}; give --chunk",
+                       extents_text(t.data->sample()), axes, t.form == "chunk" ? "3" : "1 to 3");
+  }
+  const uint64_t count = t.data->count(Part::kLearn);
+  if (count >= kFewestSwae && t.data->count(Part::kValidation) > 0) return {};
+  return fmt::format("{} chunks to learn from are too few: give at least {} chunks in all, or smaller ones",
+                     count, kFewestSwae * 5 / 4);
+}
+
+// The value range for the worker, in its samples' unit. Its bounds are relative to it: for a bound outside of
+// them the range is stretched so that the nearest of them is the bound asked for.
+double range_for(const FamilyTask& t) {
+  const double range = t.data->median_range() / t.data->scale();
+  const double bound = relative_bound(t);
+  return range * bound / std::clamp(bound, kTightestBound, kLoosestBound);
+}
+
+// As many modes as can be learned from so many samples. The weights hold each at every value: those that
+// matter most in 16 bits, the others in 8.
+struct SwaeModes {
+  uint64_t all, fine;
+};
+SwaeModes modes_for(const FamilyTask& t) {
+  const uint64_t all = std::min(kMostModes, t.data->count(Part::kLearn) / 2);
+  return {all, std::min(all, std::max(kMostFineModes, t.latents))};
+}
+
+uint64_t least_bytes_swae(const FamilyTask& t) {
+  const SwaeModes modes = modes_for(t);
+  return t.form == "chunk" ? t.data->values() * (modes.all + modes.fine) : 0;
+}
+
+Arguments swae_arguments(const FamilyTask& t) {
+  Arguments args = common(t);
+  args.insert(args.begin(), "train");
+  args.insert(args.end(), {"--checkpoint", t.checkpoint, "--range", fmt::format("{:.9g}", range_for(t))});
+  if (t.form != "chunk") {
+    args.insert(args.end(), {"--latents", fmt::format("{}", t.latents)});
+    if (!t.block.empty()) args.insert(args.end(), {"--block", t.block});
+    args.insert(args.end(), t.network.begin(), t.network.end());
+    return args;
+  }
+  const auto [modes, fine] = modes_for(t);
+  for (const auto& [key, value] :
+       {std::pair{"--modes", modes}, {"--fine-modes", fine}, {"--latents", std::min(t.latents, fine)}}) {
+    args.insert(args.end(), {key, fmt::format("{}", value)});
+  }
+  return args;
+}
+
+constexpr std::array kFamilies{
+    Family{"linear", "h5neural-linear", "install h5neural again, in one place", 3, why_not_linear,
+           least_bytes_linear, linear_arguments},
+    Family{"swae", "h5neural-worker", "build with LibTorch (H5NEURAL_TORCH=ON, see docs/training.md)", 2,
+           why_not_swae, least_bytes_swae, swae_arguments}};
+
+}  // namespace
+
+std::span<const Family> families() { return kFamilies; }
+
+const Family* family_called(const std::string& name) {
+  const auto found =
+      std::find_if(kFamilies.begin(), kFamilies.end(), [&](const Family& f) { return name == f.name; });
+  return found == kFamilies.end() ? nullptr : found;
+}
+
+std::string about(const TrainingData& data) {
+  std::string text;
+  for (const TrainingSource& s : data.sources()) {
+    text += fmt::format("{}{}:{}", text.empty() ? "" : ", ", fs::path(s.file).filename().string(),
+                        s.dataset.path);
+  }
+  return fmt::format("{}: {} chunks of {}, {} left out; x was learned as (x - {:.9g}) / {:.9g}", text,
+                     data.count(), extents_text(data.sample()), data.left_out(), data.offset(), data.scale());
+}
+
+}  // namespace h5neural::tool
