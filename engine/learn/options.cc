@@ -31,6 +31,7 @@ std::map<std::string, Setter> setters(Options& o) {
           {"--checkpoint", text(o.checkpoint)},
           {"--about", text(o.about)},
           {"--curve", text(o.curve)},
+          {"--snapshot", text(o.snapshot)},
           {"--form", text(o.form)},
           {"--seed", [&o](const std::string& v) { o.seed = std::stoull(v); }},
           {"--validation", count(o.validation)},
@@ -85,6 +86,7 @@ std::string usage() {
          "         [--about TEXT] [--modes 128] [--fine-modes 32] [--hidden 256] [--batch 256] [--rate "
          "1e-3]\n"
          "         [--patience 20] [--checkpoint FILE] [--validation N] [--curve FILE]\n"
+         "         [--snapshot FILE]\n"
          "       h5neural-worker selftest\n"
          "train reads float32 arrays [count, Z, Y, X], and goes on from its checkpoint when there is one.";
 }

@@ -24,9 +24,11 @@ struct Options {
   double seconds = 300;    // time budget of the training loop, over all resumed runs
   double range = 1.0;      // value range of a typical chunk: bounds of the loss are relative to it
   int64_t validation = 0;  // the last so many samples are never trained on; 0: a tenth of them
-  std::string curve;       // file for the rows of the training curve, for a report; empty: none
-  int64_t patience = 20;   // stop after so many evaluations without a better one
-  std::string command;     // as typed, for the card
+  std::string
+      snapshot;       // file for the weights as they are, some ten times in a run, for estimates; empty: none
+  std::string curve;  // file for the rows of the training curve, for a report; empty: none
+  int64_t patience = 20;  // stop after so many evaluations without a better one
+  std::string command;    // as typed, for the card
 };
 
 // Throws std::runtime_error with a sentence.

@@ -24,16 +24,18 @@ double relative_bound(const FamilyTask& t) {
 }
 
 Arguments common(const FamilyTask& t) {
-  return {"--data",       t.samples,
-          "--variable",   kSamplesVariable,
-          "--out",        t.out,
-          "--form",       t.form,
-          "--name",       t.name,
-          "--about",      about(*t.data),
-          "--seed",       fmt::format("{}", t.seed),
-          "--curve",      t.curve,
-          "--seconds",    fmt::format("{:.6g}", t.seconds),
-          "--validation", fmt::format("{}", t.data->count(Part::kValidation))};
+  Arguments args{"--data",       t.samples,
+                 "--variable",   kSamplesVariable,
+                 "--out",        t.out,
+                 "--form",       t.form,
+                 "--name",       t.name,
+                 "--about",      about(*t.data),
+                 "--seed",       fmt::format("{}", t.seed),
+                 "--curve",      t.curve,
+                 "--seconds",    fmt::format("{:.6g}", t.seconds),
+                 "--validation", fmt::format("{}", t.data->count(Part::kValidation))};
+  args.insert(args.end(), t.more.begin(), t.more.end());
+  return args;
 }
 
 // ---- linear: sums of basis fields
@@ -107,7 +109,8 @@ uint64_t least_bytes_swae(const FamilyTask& t) {
 Arguments swae_arguments(const FamilyTask& t) {
   Arguments args = common(t);
   args.insert(args.begin(), "train");
-  args.insert(args.end(), {"--checkpoint", t.checkpoint, "--range", fmt::format("{:.9g}", range_for(t))});
+  args.insert(args.end(), {"--checkpoint", t.checkpoint, "--snapshot", t.snapshot, "--range",
+                           fmt::format("{:.9g}", range_for(t))});
   if (t.form != "chunk") {
     args.insert(args.end(), {"--latents", fmt::format("{}", t.latents)});
     return args;
@@ -121,10 +124,10 @@ Arguments swae_arguments(const FamilyTask& t) {
 }
 
 constexpr std::array kFamilies{
-    Family{"linear", "h5neural-linear", "install h5neural again, in one place", 3, false, why_not_linear,
-           least_bytes_linear, linear_arguments},
+    Family{"linear", "h5neural-linear", "install h5neural again, in one place", 3, false, false,
+           why_not_linear, least_bytes_linear, linear_arguments},
     Family{"swae", "h5neural-worker", "build with LibTorch (H5NEURAL_TORCH=ON, see docs/training.md)", 2,
-           true, why_not_swae, least_bytes_swae, swae_arguments}};
+           true, true, why_not_swae, least_bytes_swae, swae_arguments}};
 
 }  // namespace
 

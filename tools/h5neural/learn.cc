@@ -142,6 +142,7 @@ class Learner {
     t.bound = r_.setting.bound;
     t.form = r_.form;
     t.block = r_.block;
+    t.more = r_.more;
     t.latents = r_.latents;
     t.modes = r_.modes;
     t.seed = r_.seed;
@@ -152,6 +153,7 @@ class Learner {
     t.out = base + ".safetensors";
     t.checkpoint = base + ".checkpoint";
     t.curve = base + ".rows";
+    t.snapshot = base + ".snapshot.safetensors";
     return t;
   }
 
@@ -232,13 +234,38 @@ class Learner {
   void run_family(const Family& f, const FamilyTask& t) {
     const auto start = Clock::now();
     setenv("OMP_WAIT_POLICY", "PASSIVE", 0);  // threads that spin at barriers slow a shared machine down
-    const Finished done = run_program(program_path(f.program), f.arguments(t), false);
+    Snapshot snapshot{t.snapshot, {}};
+    const Finished done = run_program(program_path(f.program), f.arguments(t), false, [&] {
+      if (f.snapshots) estimate(f.name, snapshot);
+    });
     state_->took(f.name) += since(start);
     state_->save();
     if (done.status != 0) {
       fail("{} ended with status {}; its reason stands above. Go on with the same command and --resume",
            f.program, done.status);
     }
+  }
+
+  // Weights that a family writes while it learns, and which of them were seen.
+  struct Snapshot {
+    std::string path;
+    fs::file_time_type seen;
+  };
+
+  // A line on what a few validation chunks take with weights that are not finished.
+  void estimate(const std::string& family, Snapshot& s) {
+    constexpr size_t kFew = 6;
+    std::error_code none;
+    const auto written = fs::last_write_time(s.path, none);
+    if (none || written == s.seen) return;
+    s.seen = written;
+    const auto with =
+        payload_bytes(data_, Part::kValidation, kFew, r_.setting, use_weights_file(s.path).hash);
+    const auto without = payload_bytes(data_, Part::kValidation, kFew, r_.setting, r_.without);
+    const double mean = mean_of_smaller(with, without);
+    fmt::print(stderr,
+               "{} so far: {} validation chunks take {:.1f} bytes, {:.1f} without ({:.2f} times smaller)\n",
+               family, with.size(), mean, mean_of(without), mean_of(without) / mean);
   }
 
   // What the writer makes of the validation chunks with these weights.
@@ -285,8 +312,9 @@ std::vector<std::string> files_of_learning(const std::string& folder) {
   std::vector<std::string> names{folder + "/samples.safetensors", folder + "/state.json",
                                  folder + "/state.json.partial"};
   for (const Family& f : families()) {
-    for (const char* suffix : {".safetensors", ".safetensors.candidate.safetensors", ".md", ".rows",
-                               ".checkpoint", ".checkpoint.partial"}) {
+    for (const char* suffix :
+         {".safetensors", ".safetensors.candidate.safetensors", ".snapshot.safetensors",
+          ".snapshot.safetensors.partial", ".md", ".rows", ".checkpoint", ".checkpoint.partial"}) {
       names.push_back(folder + "/" + f.name + suffix);
     }
   }
