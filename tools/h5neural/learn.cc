@@ -26,9 +26,9 @@ namespace {
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
-constexpr uint64_t kMostMeasured = 24;     // chunks of a measurement
-constexpr double kShareOfLearning = 0.85;  // of the time; the rest is for samples and measurements
-constexpr double kLeastSeconds = 2;        // a family is not begun with less
+constexpr uint64_t kMostMeasured = 24, kFew = 6;  // chunks of a measurement, and of an estimate
+constexpr double kShareOfLearning = 0.85;         // of the time; the rest is for samples and measurements
+constexpr double kLeastSeconds = 2;               // a family is not begun with less
 constexpr double kBytesPerSecond = 5e7, kMostSampleBytes = 4e9;  // looked at, as float32
 
 double since(Clock::time_point t) { return std::chrono::duration<double>(Clock::now() - t).count(); }
@@ -206,6 +206,7 @@ class Learner {
                data_.count(Part::kLearn), extents_text(data_.sample()), data_.count(Part::kValidation),
                data_.count(Part::kTest), data_.split(), data_.left_out(), data_.median_range());
     without_ = payload_bytes(data_, Part::kValidation, kMostMeasured, r_.setting, r_.without);
+    few_without_ = payload_bytes(data_, Part::kValidation, kFew, r_.setting, r_.without);
     out_.measured = without_.size();
     out_.without = mean_of(without_);
     fmt::print(
@@ -254,18 +255,16 @@ class Learner {
 
   // A line on what a few validation chunks take with weights that are not finished.
   void estimate(const std::string& family, Snapshot& s) {
-    constexpr size_t kFew = 6;
     std::error_code none;
     const auto written = fs::last_write_time(s.path, none);
     if (none || written == s.seen) return;
     s.seen = written;
     const auto with =
         payload_bytes(data_, Part::kValidation, kFew, r_.setting, use_weights_file(s.path).hash);
-    const auto without = payload_bytes(data_, Part::kValidation, kFew, r_.setting, r_.without);
-    const double mean = mean_of_smaller(with, without);
+    const double mean = mean_of_smaller(with, few_without_);
     fmt::print(stderr,
                "{} so far: {} validation chunks take {:.1f} bytes, {:.1f} without ({:.2f} times smaller)\n",
-               family, with.size(), mean, mean_of(without), mean_of(without) / mean);
+               family, with.size(), mean, mean_of(few_without_), mean_of(few_without_) / mean);
   }
 
   // What the writer makes of the validation chunks with these weights.
@@ -294,7 +293,7 @@ class Learner {
   std::string folder_;
   std::optional<State> state_;
   Learned out_;
-  std::vector<uint64_t> without_;
+  std::vector<uint64_t> without_, few_without_;  // bytes of validation chunks, and of a few for estimates
 };
 
 }  // namespace
