@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "corrections/walk.h"
+#include "kernels/places.h"
 
 namespace h5neural {
 
@@ -36,33 +37,25 @@ class Places {
   // Mixes that into the contexts of the planes [from, to), `blend` of 8 parts of it.
   void blend(CosetState& coset, int from, int to, int blend) const;
   // Takes over the planes [from, to): their quantised differences are known now.
-  void learn(const CosetState& coset, int from, int to);
+  void learn(CosetState& coset, int from, int to);
 
   static constexpr uint8_t kNoHistory = 255;
 
  private:
-  static constexpr int kMostTaps = 8;
-  static constexpr int kSums = kMostTaps * (kMostTaps + 1) / 2;
-  struct Place {
-    std::array<int64_t, kSums> squares{};      // of neighbours: lower triangle
-    std::array<int64_t, kMostTaps> towards{};  // neighbour times what was missing
-    std::array<int32_t, kMostTaps> weight{};   // units of 2^-kWeightBits
-    int64_t magnitude = 0, planes = 0;
-  };
-  void solve(Place& place) const;
-  int32_t scaled(int64_t v) const;
-  // Calls point(k, p, place) for each point of the planes [from, to): its number and its place in the arrays.
-  template <class Point>
-  void each(const CosetState& coset, int from, int to, Point&& point);
+  // Calls row(block, places) for each row of a plane, in the planes [from, to).
+  template <class Row>
+  void each_row(CosetState& coset, int from, int to, Row&& row);
 
   const LevelState& level_;
-  int shift_;   // of lattice units to units of learning, to the right where positive
+  int shift_;   // of lattice units to units of learning
   int origin_;  // of contexts
   int taps_ = 0;
   int axis_;
   int64_t plane_;  // points
-  std::array<const int32_t*, kMostTaps> tap_{};
-  std::vector<Place> places_;
+  std::array<const int32_t*, kPlaceTaps> tap_{};
+  std::vector<int64_t> sums_;
+  std::vector<int32_t> weight_;
+  PlaceArrays places_;               // these
   std::vector<int32_t> correction_;  // of the block at hand
   std::vector<uint8_t> history_;
 };

@@ -78,6 +78,39 @@ struct TestRow {
       note(rough, rough.size());
     }
   }
+  // What places learn from two blocks of three planes, some points left out.
+  void places(const Kernels& k, std::vector<int32_t>& numbers) const {
+    constexpr int kPlaces = 21, kPlane = 25, kPlanes = 3;
+    constexpr ptrdiff_t kStride = kPlaces + kOverhang;
+    std::vector<int64_t> sums(kPlaceSums * kStride);
+    std::vector<int32_t> weight(kPlaceTaps * kStride), corrected(values.begin(), values.end());
+    std::vector<int32_t> correction(kPlanes * kPlane + kOverhang);
+    std::vector<uint8_t> skip(correction.size());
+    for (size_t i = 0; i < skip.size(); ++i) skip[i] = magnitudes[i] % 5 == 0;
+    const PlaceArrays arrays{kStride, sums.data(), weight.data()};
+    PlaceBlock b;
+    b.planes = kPlanes;
+    b.count = kPlaces;
+    b.taps = kPlaceTaps;
+    for (int j = 0; j < kPlaceTaps; ++j) b.tap[j] = values.data() + j;
+    b.tap_plane = kPlane - 1;
+    b.plane = kPlane;
+    b.bin = 16;
+    b.prediction = corrected.data();
+    b.correction = correction.data();
+    b.quantised = quantised.data();
+    for (const int shift : {0, 3}) {
+      b.shift = shift;
+      b.skip = shift == 0 ? nullptr : skip.data();
+      k.places->correct(b, arrays);
+      k.places->learn(b, arrays);
+      k.places->solve(b.taps, arrays, b.count);
+    }
+    numbers.insert(numbers.end(), corrected.begin(), corrected.end());
+    numbers.insert(numbers.end(), correction.begin(), correction.end());
+    numbers.insert(numbers.end(), weight.begin(), weight.end());
+    for (const int64_t v : sums) numbers.push_back(static_cast<int32_t>(v ^ v >> 32));
+  }
   Answer run(const Kernels& k) const {
     std::vector<int32_t> prediction(kCount + kOverhang), value(kCount + kOverhang);
     std::vector<uint8_t> contexts(kCount + kOverhang);
@@ -98,6 +131,7 @@ struct TestRow {
     const bool escaped = k.unfold(symbols.data(), static_cast<int64_t>(symbols.size()), unfolded.data());
     Answer a;
     transform(k, a.numbers);
+    places(k, a.numbers);
     a.numbers.insert(a.numbers.end(), unfolded.begin(), unfolded.end());
     a.numbers.push_back(escaped);
     a.numbers.insert(a.numbers.end(), symbols.begin(), symbols.end());

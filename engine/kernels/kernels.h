@@ -10,6 +10,7 @@
 
 #include "entropy/rans.h"
 #include "kernels/cpu.h"
+#include "kernels/places.h"
 
 namespace h5neural {
 
@@ -112,6 +113,8 @@ struct Kernels {
   // out[k]: octaves of the sum over the axes of |before[k] - 2 x[k] + after[k]|, each at most 2^28. Neither
   // reads nor writes too many.
   void (*roughness)(const int32_t* x, const RowsBeside& beside, int count, uint8_t* out);
+
+  const PlaceKernels* places;
 
   // Writer only; floats, so results may differ in the last places between sets.
   // e = y - x c over the leading c.size() columns; returns the sum of share log2(1 + 9 e^2) / 2, about the

@@ -170,9 +170,9 @@ void normal_equations(const Samples& s, int columns, const float* w, const float
 }  // namespace
 
 const Kernels& scalar_kernels() {
-  static constexpr Kernels k = {"scalar", predict,   contexts,      accept,          decode_groups,
-                                unfold,   lift,      scale,         interleave,      reconstruct,
-                                weigh,    roughness, residual_bits, normal_equations};
+  static constexpr Kernels k = {"scalar", predict,   contexts,       accept,        decode_groups,
+                                unfold,   lift,      scale,          interleave,    reconstruct,
+                                weigh,    roughness, &kScalarPlaces, residual_bits, normal_equations};
   return k;
 }
 

@@ -828,14 +828,18 @@ def learn(prediction, planes, taps, contexts_of, skip, step_bits, finer, width, 
 
 def solve_place(A, b, weight):
     k = len(b)
-    largest = max([1, *(abs(v) for row in A for v in row), *map(abs, b)])
-    down = max(0, largest.bit_length() - 40)
-    A = [[v >> down for v in row] for row in A]
-    ridge = (4096 >> down) + 1
+    largest = max([1] + [A[j][j] for j in range(k)] + [abs(v) for v in b])
+    r = max(0, largest.bit_length() - 30)
+    for j in range(k):
+        d = (A[j][j] >> r) + (4096 >> r) + 1
+        bits = 29 + d.bit_length()
+        inverse = (1 << bits) // d
+        over = lambda x, s, most: min(max(((x >> r) * inverse) >> (bits - s), -most), most)
+        A[j], b[j] = [over(A[j][i], 22, 1 << 30) if i != j else A[j][j] for i in range(k)], over(b[j], 16, 1 << 28)
     for _ in range(8):
         for j in range(k):
-            left = ((b[j] >> down) << 16) - sum(A[j][i] * weight[i] for i in range(k) if i != j)
-            weight[j] = min(max(divide(left, A[j][j] + ridge), -(1 << 17)), 1 << 17)
+            left = (b[j] << 22) - sum(A[j][i] * weight[i] for i in range(k) if i != j)
+            weight[j] = min(max((left + (1 << 21)) >> 22, -(1 << 17)), 1 << 17)
     return weight
 
 
