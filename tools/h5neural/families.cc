@@ -24,18 +24,16 @@ double relative_bound(const FamilyTask& t) {
 }
 
 Arguments common(const FamilyTask& t) {
-  Arguments args{"--data",       t.samples,
-                 "--variable",   kSamplesVariable,
-                 "--out",        t.out,
-                 "--form",       t.form,
-                 "--name",       t.name,
-                 "--about",      about(*t.data),
-                 "--seed",       fmt::format("{}", t.seed),
-                 "--curve",      t.curve,
-                 "--seconds",    fmt::format("{:.6g}", t.seconds),
-                 "--validation", fmt::format("{}", t.data->count(Part::kValidation))};
-  args.insert(args.end(), t.more.begin(), t.more.end());
-  return args;
+  return {"--data",       t.samples,
+          "--variable",   kSamplesVariable,
+          "--out",        t.out,
+          "--form",       t.form,
+          "--name",       t.name,
+          "--about",      about(*t.data),
+          "--seed",       fmt::format("{}", t.seed),
+          "--curve",      t.curve,
+          "--seconds",    fmt::format("{:.6g}", t.seconds),
+          "--validation", fmt::format("{}", t.data->count(Part::kValidation))};
 }
 
 // ---- linear: sums of basis fields

@@ -20,9 +20,8 @@ struct FamilyTask {
   uint64_t latents = 16, modes = 0, seed = 0;
   uint64_t spread = 0;  // over how many chunks the weights are to pay back
   double seconds = 0;
-  std::string from;               // weights to start from; empty: none
-  std::string name;               // of the weights
-  std::vector<std::string> more;  // further options of its program: "--key", "value", ...
+  std::string from;                                       // weights to start from; empty: none
+  std::string name;                                       // of the weights
   std::string samples, out, checkpoint, curve, snapshot;  // files
 };
 

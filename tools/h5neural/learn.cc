@@ -142,7 +142,6 @@ class Learner {
     t.bound = r_.setting.bound;
     t.form = r_.form;
     t.block = r_.block;
-    t.more = r_.more;
     t.latents = r_.latents;
     t.modes = r_.modes;
     t.seed = r_.seed;

@@ -15,7 +15,6 @@ struct LearnRequest {
   WriterSetting setting;       // the bound to learn for
   std::string model = "auto";  // or a family
   std::string form = "chunk", block;
-  std::vector<std::string> more;  // further options of the family's program: "--key", "value", ...
   uint64_t latents = 16, modes = 0, seed = 0;
   uint64_t spread = 0;  // over how many chunks the weights are to pay back; 0: all that the sources have
   double seconds = 1200;

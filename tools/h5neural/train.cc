@@ -26,7 +26,7 @@ namespace fs = std::filesystem;
 constexpr uint64_t kMostLatents = 64, kMostModes = 255;
 
 struct Options {
-  std::vector<std::string> inputs, more;
+  std::vector<std::string> inputs;
   Request request;
   std::string out, name, chunk, block, model = "auto", form = "chunk", from, time = "20m", split = "any",
                                        report;
@@ -52,7 +52,6 @@ std::string command_of(const Options& o) {
         {"--chunks", std::to_string(o.chunks), std::to_string(usual.chunks)}}) {
     if (value != default_value) text += fmt::format(" {} {}", key, value);
   }
-  for (const std::string& m : o.more) text += " --set " + m;
   return text;
 }
 
@@ -64,9 +63,6 @@ void check(const Options& o) {
   if (o.form == "block" && o.model == "auto") fail("--form block needs a family: --model linear or swae");
   if (o.model != "linear" && (!o.block.empty() || o.modes != 0))
     fail("--block and --modes are of --model linear");
-  if (!o.more.empty() && o.model == "auto") fail("--set is for one family: name it with --model");
-  for (const std::string& m : o.more)
-    if (m.find('=') == m.npos || m.front() == '-') fail("--set {} is no KEY=VALUE", m);
   if (!o.from.empty()) {
     if (!fs::is_regular_file(o.from)) fail("--from {}: there is no such weights file", o.from);
     (void)use_weights_file(o.from);
@@ -88,10 +84,6 @@ LearnRequest request_of(const Options& o) {
   r.model = o.model;
   r.form = o.form;
   r.block = o.block;
-  for (const std::string& m : o.more) {
-    const size_t at = m.find('=');
-    r.more.insert(r.more.end(), {"--" + m.substr(0, at), m.substr(at + 1)});
-  }
   r.latents = o.latents;
   r.modes = o.modes;
   r.seed = o.seed;
@@ -204,11 +196,6 @@ Command add_train(CLI::App& app) {
   sub->add_option("--latents", o->latents, "swae: numbers of a latent vector")
       ->check(CLI::Range(uint64_t{1}, kMostLatents))
       ->capture_default_str();
-  sub->add_option(
-         "--set", o->more,
-         "KEY=VALUE, a further option of the family's program (h5neural-worker --help); may be repeated")
-      ->take_all()
-      ->allow_extra_args(false);
   sub->add_option("--seed", o->seed, "The same seed, data and machine give the same start")
       ->capture_default_str();
   sub->add_option("--name", o->name, "Name of the weights (default: the file's)");
