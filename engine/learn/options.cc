@@ -31,6 +31,7 @@ std::map<std::string, Setter> setters(Options& o) {
           {"--checkpoint", text(o.checkpoint)},
           {"--about", text(o.about)},
           {"--curve", text(o.curve)},
+          {"--snapshot", text(o.snapshot)},
           {"--form", text(o.form)},
           {"--seed", [&o](const std::string& v) { o.seed = std::stoull(v); }},
           {"--validation", count(o.validation)},
@@ -106,7 +107,8 @@ std::string usage() {
          "NAME]\n"
          "         [--about TEXT] [--modes 128] [--fine-modes 32] [--hidden 256] [--batch 256] [--rate "
          "1e-3]\n"
-         "         [--patience 20] [--checkpoint FILE] [--validation N] [--curve FILE] [--block 5,5,5]\n"
+         "         [--patience 20] [--checkpoint FILE] [--validation N] [--curve FILE] [--snapshot FILE]\n"
+         "         [--block 5,5,5]\n"
          "         [--net mlp|conv|conv-bn] [--width 1] [--loss bytes|mse|log|relative|robust] "
          "[--wasserstein WEIGHT]\n"
          "         [--normalise none|minmax|zscore|pos_log] [--precision int8|int16|fp8] [--search 4,8,16]\n"

@@ -25,6 +25,7 @@ struct Options {
   double range = 0;             // value range of a typical chunk, which bounds of the loss are relative to;
                                 // 0: block: as it is in the data, chunk: 1
   int64_t validation = 0;       // the last so many samples are never trained on; 0: a tenth of them
+  std::string snapshot;         // file for the weights as they are, some ten times in a run; empty: none
   std::string curve;            // file for the rows of the training curve, for a report; empty: none
   int64_t patience = 20;        // stop after so many evaluations without a better one
   std::string block = "5,5,5";  // block: extents of a block, 1 to 3 axes

@@ -6,6 +6,8 @@
 // a curved surface (Lee and Carlberg, 2020). First it is trained on coefficients alone (fast), then on
 // fields, for the corrections' cost. The Wasserstein term keeps the latents near N(0, 1).
 #include <algorithm>
+#include <chrono>
+#include <filesystem>
 #include <sstream>
 
 #include "exact/backend.h"
@@ -22,6 +24,7 @@ namespace {
 constexpr double kLatentUnit = 1.0 / 1024;  // of latents and fine coefficients, relative to a field of norm 1
 constexpr double kWassersteinWeight = 1e-4;
 constexpr int64_t kProjections = 50;
+constexpr double kSnapshots = 12;  // in a run
 
 // Mean and leading POD modes of the first fields of [N, P], and every field's coefficients.
 struct Pod {
@@ -138,6 +141,7 @@ class ChunkTraining {
   }
 
   double validate_coefficients() {
+    snapshot_if_due();
     const auto c = pod_.coefficients.slice(0, train_);
     const auto left = pod_.sigma.slice(0, net_.k).square().sum();
     return ((net_.decode(net_.encode(c)) - c).square().sum(1).mean() / left).item<double>();
@@ -163,6 +167,7 @@ class ChunkTraining {
                      bins());
   }
   double validate_fields() {
+    snapshot_if_due();
     const int64_t count = std::min<int64_t>(fields_.size(0) - train_, 96);
     return walk_cost(residual(torch::arange(train_, train_ + count), false), bins()).item<double>();
   }
@@ -280,7 +285,24 @@ class ChunkTraining {
     w.metadata["program.encode"] = p.json();
   }
 
+  // The weights as they are now, for whoever wants to see what they are worth.
+  void snapshot_if_due() {
+    const auto now = std::chrono::steady_clock::now();
+    const double since = std::chrono::duration<double>(now - last_snapshot_).count();
+    if (o_.snapshot.empty() || since < o_.seconds / kSnapshots) return;
+    last_snapshot_ = now;
+    save_weights(o_.snapshot + ".partial", exported());
+    std::filesystem::rename(o_.snapshot + ".partial", o_.snapshot);
+  }
+
   void finish(const Progress& progress) {
+    const WeightsWriter w = exported();
+    const std::string sha = save_weights(o_.out, w);
+    const torch::NoGradGuard no_grad;
+    report(w, sha, progress);
+  }
+
+  WeightsWriter exported() {
     const torch::NoGradGuard no_grad;
     const auto c = pod_.coefficients.slice(0, 0, train_);
     const auto z = net_.encode(c);
@@ -318,8 +340,7 @@ class ChunkTraining {
         {"extents", {shape_[1], shape_[2], shape_[3]}},
         {"units", units},
         {"scales", scales}}.dump();
-    const std::string sha = save_weights(o_.out, w);
-    report(w, sha, progress);
+    return w;
   }
 
   // RMS error and cost per value on the validation draws: POD alone, then with the network.
@@ -378,6 +399,7 @@ class ChunkTraining {
   Pod pod_;
   ChunkNet net_;
   int64_t train_ = 0;
+  std::chrono::steady_clock::time_point last_snapshot_ = std::chrono::steady_clock::now();
 };
 
 }  // namespace

@@ -249,7 +249,8 @@ def test_the_network(h5neural, run, tmp_path):
     """Weights of the network are found, named, and their chunks verify."""
     data = punctures(tmp_path / "sim.h5", 60)
     out = tmp_path / "w.safetensors"
-    train(h5neural, f"{data}:/U_CHI", "--model", "swae", "--latents", 4, "-o", out)
+    said = train(h5neural, f"{data}:/U_CHI", "--model", "swae", "--latents", 4, "-o", out)
+    assert re.search(r"swae so far: 6 validation chunks take [0-9.]+ bytes, [0-9.]+ without", said.stderr)
     page = (tmp_path / "w.html").read_text()
     assert "fields, validation" in page and "coefficients, training" in page
     weights = {"H5NEURAL_WEIGHTS_PATH": str(out)}

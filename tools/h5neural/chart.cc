@@ -11,7 +11,7 @@
 namespace h5neural::tool {
 namespace {
 
-constexpr double kWidth = 640, kHeight = 360, kLeft = 70, kRight = 15, kTop = 15, kBottom = 45;
+constexpr double kWidth = 640, kHeight = 360, kLeft = 70, kRight = 15, kTop = 15, kBottom = 45, kLine = 16;
 constexpr std::array kColours{"#1b6ca8", "#c8553d", "#4a8c3f", "#8a5fa8", "#a8862b", "#555555"};
 
 // One axis: from values to places.
@@ -113,15 +113,15 @@ std::string svg_of(const Chart& chart) {
   x.settle();
   y.settle();
   std::string out = fmt::format("<svg viewBox=\"0 0 {0} {1}\" width=\"{0}\" height=\"{1}\" role=\"img\">\n",
-                                kWidth, kHeight) +
+                                kWidth, kHeight + kLine * static_cast<double>(chart.series.size())) +
                     grid(x, y);
-  double legend = kTop + 14;
+  double legend = kHeight + kLine - 4;  // below, where no line is
   for (size_t k = 0; k < chart.series.size(); ++k) {
     const char* const colour = kColours[k % kColours.size()];
     out += line(chart.series[k], colour, x, y);
-    out += fmt::format("<text x=\"{}\" y=\"{}\" text-anchor=\"end\" fill=\"{}\">{}</text>\n",
-                       kWidth - kRight - 6, legend, colour, html_text(chart.series[k].name));
-    legend += 16;
+    out += fmt::format("<text x=\"{}\" y=\"{}\" fill=\"{}\">{}</text>\n", kLeft, legend, colour,
+                       html_text(chart.series[k].name));
+    legend += kLine;
   }
   out += fmt::format("<text x=\"{}\" y=\"{}\" text-anchor=\"middle\">{}</text>\n",
                      (kLeft + kWidth - kRight) / 2, kHeight - 8, html_text(chart.x));

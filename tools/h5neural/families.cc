@@ -108,7 +108,8 @@ uint64_t least_bytes_swae(const FamilyTask& t) {
 Arguments swae_arguments(const FamilyTask& t) {
   Arguments args = common(t);
   args.insert(args.begin(), "train");
-  args.insert(args.end(), {"--checkpoint", t.checkpoint, "--range", fmt::format("{:.9g}", range_for(t))});
+  args.insert(args.end(), {"--checkpoint", t.checkpoint, "--snapshot", t.snapshot, "--range",
+                           fmt::format("{:.9g}", range_for(t))});
   if (t.form != "chunk") {
     args.insert(args.end(), {"--latents", fmt::format("{}", t.latents)});
     if (!t.block.empty()) args.insert(args.end(), {"--block", t.block});
@@ -124,10 +125,10 @@ Arguments swae_arguments(const FamilyTask& t) {
 }
 
 constexpr std::array kFamilies{
-    Family{"linear", "h5neural-linear", "install h5neural again, in one place", 3, why_not_linear,
+    Family{"linear", "h5neural-linear", "install h5neural again, in one place", 3, false, why_not_linear,
            least_bytes_linear, linear_arguments},
     Family{"swae", "h5neural-worker", "build with LibTorch (H5NEURAL_TORCH=ON, see docs/training.md)", 2,
-           why_not_swae, least_bytes_swae, swae_arguments}};
+           true, why_not_swae, least_bytes_swae, swae_arguments}};
 
 }  // namespace
 

@@ -21,9 +21,9 @@ struct FamilyTask {
   uint64_t latents = 16, modes = 0, seed = 0;
   uint64_t spread = 0;  // over how many chunks the weights are to pay back
   double seconds = 0;
-  std::string from;                             // weights to start from; empty: none
-  std::string name;                             // of the weights
-  std::string samples, out, checkpoint, curve;  // files
+  std::string from;                                       // weights to start from; empty: none
+  std::string name;                                       // of the weights
+  std::string samples, out, checkpoint, curve, snapshot;  // files
 };
 
 struct Family {
@@ -31,6 +31,7 @@ struct Family {
   const char* program;                         // that learns it
   const char* remedy;                          // where that program is not installed
   double share;                                // of the time, beside the others' shares
+  bool snapshots;                              // writes its weights as they are from time to time
   std::string (*why_not)(const FamilyTask&);   // why it cannot learn this; empty when it can
   uint64_t (*least_bytes)(const FamilyTask&);  // that its weights will have
   std::vector<std::string> (*arguments)(const FamilyTask&);

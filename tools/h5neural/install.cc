@@ -8,8 +8,10 @@
 
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstdlib>
 #include <string_view>
+#include <thread>
 
 extern char** environ;
 
@@ -67,7 +69,8 @@ fs::path library_of(const void* address) {
   return real.empty() ? fs::path(info.dli_fname) : real;
 }
 
-Finished run_program(const fs::path& program, const std::vector<std::string>& arguments, bool capture) {
+Finished run_program(const fs::path& program, const std::vector<std::string>& arguments, bool capture,
+                     const std::function<void()>& meanwhile) {
   std::string name = program.string();
   std::vector<std::string> copies = arguments;
   std::vector<char*> argv{name.data()};
@@ -95,7 +98,12 @@ Finished run_program(const fs::path& program, const std::vector<std::string>& ar
   }
   if (!started) return out;
   int status = 0;
-  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  for (pid_t ended = 0; ended != child;) {
+    ended = waitpid(child, &status, meanwhile ? WNOHANG : 0);
+    if (ended < 0 && errno != EINTR) return out;
+    if (ended != 0 || !meanwhile) continue;
+    meanwhile();
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));
   }
   out.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   return out;

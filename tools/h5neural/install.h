@@ -2,6 +2,7 @@
 // tree mirrors the install. Knows no HDF5.
 #pragma once
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -25,7 +26,8 @@ struct Finished {
   std::string output;
 };
 // Runs a program and waits. With `capture`, its output and errors are returned, else they go where ours go.
+// `meanwhile`, if given, is called some times a second until it ends.
 Finished run_program(const std::filesystem::path& program, const std::vector<std::string>& arguments,
-                     bool capture);
+                     bool capture, const std::function<void()>& meanwhile = {});
 
 }  // namespace h5neural::tool

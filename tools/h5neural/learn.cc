@@ -26,9 +26,9 @@ namespace {
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
-constexpr uint64_t kMostMeasured = 24;     // chunks of a measurement
-constexpr double kShareOfLearning = 0.85;  // of the time; the rest is for samples and measurements
-constexpr double kLeastSeconds = 2;        // a family is not begun with less
+constexpr uint64_t kMostMeasured = 24, kFew = 6;  // chunks of a measurement, and of an estimate
+constexpr double kShareOfLearning = 0.85;         // of the time; the rest is for samples and measurements
+constexpr double kLeastSeconds = 2;               // a family is not begun with less
 constexpr double kBytesPerSecond = 5e7, kMostSampleBytes = 4e9;  // looked at, as float32
 
 double since(Clock::time_point t) { return std::chrono::duration<double>(Clock::now() - t).count(); }
@@ -153,6 +153,7 @@ class Learner {
     t.out = base + ".safetensors";
     t.checkpoint = base + ".checkpoint";
     t.curve = base + ".rows";
+    t.snapshot = base + ".snapshot.safetensors";
     return t;
   }
 
@@ -203,6 +204,7 @@ class Learner {
                data_.count(Part::kLearn), extents_text(data_.sample()), data_.count(Part::kValidation),
                data_.count(Part::kTest), data_.split(), data_.left_out(), data_.median_range());
     without_ = payload_bytes(data_, Part::kValidation, kMostMeasured, r_.setting, r_.without);
+    few_without_ = payload_bytes(data_, Part::kValidation, kFew, r_.setting, r_.without);
     out_.measured = without_.size();
     out_.without = mean_of(without_);
     fmt::print(
@@ -231,13 +233,36 @@ class Learner {
   void run_family(const Family& f, const FamilyTask& t) {
     const auto start = Clock::now();
     setenv("OMP_WAIT_POLICY", "PASSIVE", 0);  // threads that spin at barriers slow a shared machine down
-    const Finished done = run_program(program_path(f.program), f.arguments(t), false);
+    Snapshot snapshot{t.snapshot, {}};
+    const Finished done = run_program(program_path(f.program), f.arguments(t), false, [&] {
+      if (f.snapshots) estimate(f.name, snapshot);
+    });
     state_->took(f.name) += since(start);
     state_->save();
     if (done.status != 0) {
       fail("{} ended with status {}; its reason stands above. Go on with the same command and --resume",
            f.program, done.status);
     }
+  }
+
+  // Weights that a family writes while it learns, and which of them were seen.
+  struct Snapshot {
+    std::string path;
+    fs::file_time_type seen;
+  };
+
+  // A line on what a few validation chunks take with weights that are not finished.
+  void estimate(const std::string& family, Snapshot& s) {
+    std::error_code none;
+    const auto written = fs::last_write_time(s.path, none);
+    if (none || written == s.seen) return;
+    s.seen = written;
+    const auto with =
+        payload_bytes(data_, Part::kValidation, kFew, r_.setting, use_weights_file(s.path).hash);
+    const double mean = mean_of_smaller(with, few_without_);
+    fmt::print(stderr,
+               "{} so far: {} validation chunks take {:.1f} bytes, {:.1f} without ({:.2f} times smaller)\n",
+               family, with.size(), mean, mean_of(few_without_), mean_of(few_without_) / mean);
   }
 
   // What the writer makes of the validation chunks with these weights.
@@ -266,7 +291,7 @@ class Learner {
   std::string folder_;
   std::optional<State> state_;
   Learned out_;
-  std::vector<uint64_t> without_;
+  std::vector<uint64_t> without_, few_without_;  // bytes of validation chunks, and of a few for estimates
 };
 
 }  // namespace
@@ -284,8 +309,9 @@ std::vector<std::string> files_of_learning(const std::string& folder) {
   std::vector<std::string> names{folder + "/samples.safetensors", folder + "/state.json",
                                  folder + "/state.json.partial"};
   for (const Family& f : families()) {
-    for (const char* suffix : {".safetensors", ".safetensors.candidate.safetensors", ".md", ".rows",
-                               ".checkpoint", ".checkpoint.partial"}) {
+    for (const char* suffix :
+         {".safetensors", ".safetensors.candidate.safetensors", ".snapshot.safetensors",
+          ".snapshot.safetensors.partial", ".md", ".rows", ".checkpoint", ".checkpoint.partial"}) {
       names.push_back(folder + "/" + f.name + suffix);
     }
   }
