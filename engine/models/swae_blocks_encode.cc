@@ -9,6 +9,7 @@ namespace h5neural {
 namespace {
 
 constexpr double kNumbersBits = 2;     // of a block's range, and of its offset as far as a flat one has none
+constexpr double kLittle = 0.25;       // bits a value
 constexpr uint64_t kSampleBlocks = 6;  // of a chunk, along each axis, that the gain is chosen by
 
 void set_gain(BlocksSection& s, double gain) {
@@ -247,8 +248,11 @@ std::optional<Bytes> SwaeBlocks::encode(std::span<const int32_t> field, const Ex
   const std::span<const int32_t> looked_at = all ? field : sample;
   std::optional<Trial> t = best_gain(looked_at, part, bin);
   if (!t) return std::nullopt;
-  // Most fields are none of this model's: the writer's time is better spent elsewhere.
-  if (chunk.rank == BlockGrid::kAxes && t->cost > plain_entropy(looked_at, part, bin)) return std::nullopt;
+  // Most fields are none of this model's: the writer's time is better spent elsewhere. What costs little
+  // either way is tried, since estimates are too coarse there.
+  const double little = kLittle * static_cast<double>(part.count());
+  if (chunk.rank == BlockGrid::kAxes && t->cost > std::max(little, plain_entropy(looked_at, part, bin)))
+    return std::nullopt;
   const BlockGrid grid(chunk, block_);
   if (all) return write(t->section, grid);
   BlocksSection s = survey(field, grid, bin);
