@@ -662,8 +662,8 @@ class Encoder {
     search_walks(*s);
   }
 
-  // Whether a model, which has a walk after it, may do better than a transform: one was asked for, or there is
-  // one for chunks just like this.
+  // Whether a model, which has a walk after it, may do better than a transform: one was asked for, or there
+  // is one for chunks just like this.
   bool models_promise() const {
     if (!parts_.models || params_.effort == 0 || params_.model == H5N_MODEL_NONE) return false;
     if (params_.model != H5N_MODEL_AUTO) return true;

@@ -130,7 +130,7 @@ struct Case {
 };
 const std::vector<Case> kCases = {{{3, {13, 10, 11}}, {5, 5, 5}}, {{3, {16, 16, 16}}, {8, 8, 8}},
                                   {{2, {40, 33}}, {7, 8}},        {{1, {100}}, {9}},
-                                  {{3, {3, 30, 20}}, {2, 6, 5}},   {{3, {60, 60, 60}}, {5, 5, 5}}};
+                                  {{3, {3, 30, 20}}, {2, 6, 5}},  {{3, {60, 60, 60}}, {5, 5, 5}}};
 
 TEST(SwaeBlocks, WhatIsWrittenIsReadBack) {
   for (const char* normalise : {"minmax", "zscore", "none"}) {
