@@ -30,7 +30,12 @@ std::map<std::string, Setter> setters(Options& o) {
           {"--name", text(o.name)},
           {"--checkpoint", text(o.checkpoint)},
           {"--about", text(o.about)},
+          {"--model", text(o.model)},
           {"--form", text(o.form)},
+          {"--channels", count(o.channels)},
+          {"--stages", count(o.stages)},
+          {"--branches", text(o.branches)},
+          {"--quantiser", text(o.quantiser)},
           {"--seed", [&o](const std::string& v) { o.seed = std::stoull(v); }},
           {"--latents", count(o.latents)},
           {"--modes", count(o.modes)},
@@ -68,10 +73,17 @@ Options parse_options(int argc, char** argv) {
   require(!o.data.empty() && !o.variable.empty() && !o.out.empty(),
           "--data, --variable and --out are needed\n" + usage());
   require(o.form == "chunk" || o.form == "block", "--form is chunk or block");
+  require(o.model == "swae" || o.model == "three-branch", "--model is swae or three-branch");
+  require(o.channels <= 64, "--channels is at most 64");
+  require(o.stages == 2 || o.stages == 3, "--stages is 2 or 3");
+  require(o.branches == "all" || o.branches == "spatial", "--branches is all or spatial");
+  require(o.quantiser == "adaptive" || o.quantiser == "uniform", "--quantiser is adaptive or uniform");
   require(o.latents <= 64, "--latents is at most 64");
   require(o.fine_modes <= o.modes && o.latents <= o.fine_modes,
           "--latents <= --fine-modes <= --modes is needed");
-  if (o.name.empty()) o.name = "swae-" + o.form + "-" + o.variable;
+  if (o.name.empty()) {
+    o.name = (o.model == "swae" ? "swae-" + o.form : o.model) + "-" + o.variable;
+  }
   if (o.checkpoint.empty()) o.checkpoint = o.out + ".checkpoint";
   return o;
 }
@@ -83,8 +95,11 @@ std::string usage() {
          "         [--about TEXT] [--modes 128] [--fine-modes 32] [--hidden 256] [--batch 256] [--rate "
          "1e-3]\n"
          "         [--patience 20] [--checkpoint FILE]\n"
+         "         [--model three-branch [--channels 8] [--stages 2|3] [--branches all|spatial]\n"
+         "         [--quantiser adaptive|uniform]]\n"
          "       h5neural-worker selftest\n"
-         "train reads float32 arrays [count, Z, Y, X], and goes on from its checkpoint when there is one.";
+         "train reads float32 arrays [count, Z, Y, X] (three-branch: [count, Y, X] too), and goes on from "
+         "its checkpoint when there is one.";
 }
 
 }  // namespace h5neural::learn
