@@ -95,7 +95,7 @@ std::string usage() {
          "         [--about TEXT] [--modes 128] [--fine-modes 32] [--hidden 256] [--batch 256] [--rate "
          "1e-3]\n"
          "         [--patience 20] [--checkpoint FILE]\n"
-         "         [--model three-branch [--channels 8] [--stages 2|3] [--branches all|spatial]\n"
+         "         [--model three-branch [--channels 16] [--stages 2|3] [--branches all|spatial]\n"
          "         [--quantiser adaptive|uniform]]\n"
          "       h5neural-worker selftest\n"
          "train reads float32 arrays [count, Z, Y, X] (three-branch: [count, Y, X] too), and goes on from "

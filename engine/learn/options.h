@@ -20,7 +20,7 @@ struct Options {
   int64_t modes = 128;                 // chunk: POD modes that the decoder's last layer holds
   int64_t fine_modes = 32;             // chunk: how many of them in 16 bits; the others are held in 8
   int64_t hidden = 256;                // chunk: width of the hidden layers
-  int64_t channels = 8;                // three-branch: latents of a cell of the grid
+  int64_t channels = 16;               // three-branch: latents of a cell of the grid
   int64_t stages = 2;                  // three-branch: a cell has 2^stages points along each axis
   std::string branches = "all";        // three-branch: all, or spatial: without those of the spectrum
   std::string quantiser = "adaptive";  // three-branch: a step for each channel, or uniform: one for all

@@ -38,7 +38,7 @@ class Text {
     const std::string at = std::to_string(ops_.size());
     std::vector<uint64_t> shape;
     for (const int64_t n : w.sizes()) shape.push_back(static_cast<uint64_t>(n));
-    weights_.tensor(prefix_ + "w" + at, shape, to_doubles(rows / unit.unsqueeze(1)), 1, 8);
+    weights_.tensor(prefix_ + "w" + at, shape, to_doubles(rows / unit.unsqueeze(1)), 1, c.bits);
     weights_.tensor(prefix_ + "b" + at, {shape[0]}, to_doubles(bias / (unit * in_unit)), 1, 32);
     const std::vector<int64_t> stride(static_cast<size_t>(c.rank), c.stride),
         border(static_cast<size_t>(c.rank), c.padding);
@@ -108,17 +108,23 @@ std::string encoder(WeightsWriter& w, const ThreeBranchNet& net) {
     sum = k == 0 ? b : t.add(sum, b);
   }
   sum = t.clamp(sum, 0, kGridLimit);
-  return t.json(t.conv(sum, net.head, kGridUnit, kGridLimit, kGridUnit, -kGridLimit, kGridLimit));
+  const int learned = t.conv(sum, net.head, kGridUnit, kGridLimit, kGridUnit, -kGridLimit, kGridLimit);
+  const int linear = t.conv(x[0], net.analysis, std::ldexp(1.0, -kThreeBranchInBits), kInputLimit, kGridUnit,
+                            -kGridLimit, kGridLimit);
+  return t.json(t.clamp(t.add(learned, linear), -kGridLimit, kGridLimit));
 }
 
 std::string decoder(WeightsWriter& w, const ThreeBranchNet& net) {
   Text t(w, "decode.");
   const ThreeBranchShape& s = net.shape;
-  int x = t.input(s.rank, s.tile + 2 * ThreeBranchShape::kDecoderHalo, s.channels, kGridLimit);
+  const int z = t.input(s.rank, s.tile + 2 * ThreeBranchShape::kDecoderHalo, s.channels, kGridLimit);
+  int x = z;
   for (size_t k = 0; k + 1 < net.decoder.size(); ++k)
     x = activated(t, x, net.decoder[k], kGridUnit, kGridLimit);
-  return t.json(t.conv(x, net.decoder.back(), kGridUnit, kGridLimit, std::ldexp(1.0, -kThreeBranchOutBits),
-                       -kOutputLimit, kOutputLimit));
+  const double unit = std::ldexp(1.0, -kThreeBranchOutBits);
+  const int learned = t.conv(x, net.decoder.back(), kGridUnit, kGridLimit, unit, -kOutputLimit, kOutputLimit);
+  const int linear = t.conv(z, net.synthesis, kGridUnit, kGridLimit, unit, -kOutputLimit, kOutputLimit);
+  return t.json(t.add(learned, linear));
 }
 
 std::vector<int32_t> integers(const torch::Tensor& x) {

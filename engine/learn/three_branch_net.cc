@@ -4,7 +4,7 @@
 namespace h5neural::learn {
 namespace {
 
-constexpr int64_t kFused = 48;  // channels where the branches meet, and of the decoder's first layer
+constexpr int64_t kFused = 32;  // channels where the branches meet, and of the decoder's first layer
 
 torch::Tensor activation(const torch::Tensor& x) { return x.clamp(0, kGridLimit * kGridUnit); }
 
@@ -35,7 +35,7 @@ torch::Tensor Conv::operator()(const torch::Tensor& x, bool quantise) const {
     for (int64_t d = 0; d < w.dim(); ++d) {
       if (d != (transposed ? 1 : 0)) all.push_back(d);
     }
-    const auto unit = w.detach().abs().amax(all, true).clamp_min(1e-9) / 127;
+    const auto unit = w.detach().abs().amax(all, true).clamp_min(1e-9) / (std::ldexp(1.0, bits - 1) - 1);
     w = w + ((w / unit).round() * unit - w).detach();
   }
   const std::vector<int64_t> s(static_cast<size_t>(rank), stride), p(static_cast<size_t>(rank), padding);
@@ -54,8 +54,8 @@ Conv ThreeBranchNet::make(const std::string& name, int64_t in, int64_t out, int6
     terms *= static_cast<double>(kernel) / static_cast<double>(transposed ? stride : 1);
   }
   Conv c;
-  c.weight = register_parameter(name + ".weight", torch::randn(size) * std::sqrt(2 / terms));
-  c.bias = register_parameter(name + ".bias", torch::zeros({out}));
+  c.weight = register_parameter(name + "_weight", torch::randn(size) * std::sqrt(2 / terms));
+  c.bias = register_parameter(name + "_bias", torch::zeros({out}));
   c.rank = shape.rank;
   c.stride = stride;
   c.padding = padding;
@@ -78,7 +78,7 @@ ThreeBranchNet::Branch ThreeBranchNet::make_branch(const std::string& name, std:
 }
 
 ThreeBranchNet::ThreeBranchNet(const ThreeBranchShape& s) : shape(s) {
-  const std::vector<int64_t> spatial = {8, 32, 48}, spectral = {8, 16, 32};
+  const std::vector<int64_t> spatial = {8, 24, 32}, spectral = {8, 16, 32};
   const auto first = [&](const std::vector<int64_t>& w) {
     return std::vector<int64_t>(w.begin(), w.begin() + s.stages);
   };
@@ -96,15 +96,51 @@ ThreeBranchNet::ThreeBranchNet(const ThreeBranchShape& s) : shape(s) {
     in = out;
   }
   decoder.push_back(make("out", in, 1, 3, 1, 0));
+  const int64_t cell = s.step();
+  analysis = make("analysis", 1, s.channels, 3 * cell, cell, 0);
+  synthesis = make("synthesis", s.channels, 1, 4 * cell, cell, 7 * cell / 2, true);
+  analysis.bits = synthesis.bits = 16;
   const int64_t near = (int64_t{1} << s.rank) - 1;
   std::vector<double> start;
-  for (int64_t g = 0; g < kGainCount; ++g) start.push_back(std::log(2 * gain_bin(g)));
+  for (int64_t g = 0; g < kGainCount; ++g) start.push_back(std::log(gain_bin(g)));
   log_step = register_parameter(
       "log_step",
       torch::tensor(start, torch::kFloat32).view({kGainCount, 1}).repeat({1, s.adaptive ? s.channels : 1}));
   predict = register_parameter("predict", torch::zeros({s.channels, near}));
-  spread = register_parameter("spread", torch::full({s.channels, near + 2}, -2.5));
+  spread = register_parameter("spread", torch::full({s.channels, near + 2}, -5.0));
   floor = register_parameter("floor", torch::full({kGainCount, s.channels}, -2.0));
+}
+
+void ThreeBranchNet::start_from(const torch::Tensor& blocks) {
+  const torch::NoGradGuard no_grad;
+  const auto x = blocks.to(torch::kFloat64);
+  const auto eigen = torch::linalg_eigh(torch::matmul(x.t(), x) / static_cast<double>(x.size(0)));
+  const int64_t points = x.size(1), cell = shape.step();
+  const auto take = std::min(points, shape.channels);
+  // Largest first. Latents are coefficients brought to the size of the field's values.
+  const auto basis = std::get<1>(eigen).flip(1).narrow(1, 0, take).t().to(torch::kFloat32);  // [C, points]
+  const double scale = 2 / std::sqrt(static_cast<double>(points));
+  std::vector<int64_t> of(static_cast<size_t>(shape.rank) + 2, cell);
+  of[0] = take;
+  of[1] = 1;
+  const auto middle = [&](torch::Tensor w, int64_t first) {
+    w = w.narrow(0, 0, take);
+    for (int64_t a = 2; a < 2 + shape.rank; ++a) w = w.narrow(a, first, cell);
+    return w;
+  };
+  analysis.weight.zero_();
+  synthesis.weight.zero_();
+  middle(analysis.weight, cell).copy_(basis.view(of) * scale);
+  middle(synthesis.weight, 3 * cell / 2).copy_(basis.view(of) / scale);
+  head.weight.mul_(0.1);
+  decoder.back().weight.mul_(0.1);
+  // |coefficient| in steps; softplus(v) = v but for small v.
+  const auto size = 0.7 * scale * std::get<0>(eigen).flip(0).narrow(0, 0, take).clamp_min(1e-12).sqrt();
+  for (int64_t g = 0; g < kGainCount; ++g) {
+    log_step[g].fill_(std::log(gain_bin(g) * scale));
+    const auto steps = (size / (gain_bin(g) * scale)).clamp(0.02, 50).to(torch::kFloat32);
+    floor[g].narrow(0, 0, take).copy_(torch::log(torch::expm1(steps)).clamp_max(50));
+  }
 }
 
 std::vector<torch::Tensor> ThreeBranchNet::spectrum(const torch::Tensor& x, int64_t rank) {
@@ -133,17 +169,18 @@ torch::Tensor ThreeBranchNet::encode(const torch::Tensor& x, bool quantise) {
     for (size_t k = 0; k < 2; ++k) sum = sum + run_branch(branches[k + 1], s[k], quantise);
   }
   const double limit = kGridLimit * kGridUnit;
-  return head(activation(sum), quantise).clamp(-limit, limit);
+  return (analysis(x, quantise) + head(activation(sum), quantise)).clamp(-limit, limit);
 }
 
 torch::Tensor ThreeBranchNet::decode(const torch::Tensor& z, bool quantise) {
   const std::vector<int64_t> border(static_cast<size_t>(2 * shape.rank), ThreeBranchShape::kDecoderHalo);
-  auto y = torch::constant_pad_nd(z, border);
+  const auto padded = torch::constant_pad_nd(z, border);
+  auto y = padded;
   for (size_t k = 0; k < decoder.size(); ++k) {
     y = decoder[k](y, quantise);
     if (k + 1 < decoder.size()) y = activation(y);
   }
-  return y;
+  return y + synthesis(padded, quantise);
 }
 
 torch::Tensor ThreeBranchNet::steps(int64_t gain, bool quantise) {
@@ -182,43 +219,44 @@ torch::Tensor ThreeBranchNet::bits(const torch::Tensor& y, int64_t gain, bool qu
 
 namespace {
 
-torch::Tensor cost(const torch::Tensor& h) { return 0.85 * torch::log2(1 + 4 * h.square()).mean(); }
+// In bits, of all values together: between the entropy of a rounded Gaussian far inside and far outside of
+// its bin.
+torch::Tensor residual_cost(const torch::Tensor& r) { return 0.85 * torch::log2(1 + 4 * r.square()).sum(); }
 
-// Every second value along each of `rank` axes.
-torch::Tensor halve(torch::Tensor x, int64_t rank) {
-  for (int64_t a = 2; a < 2 + rank; ++a) x = x.slice(a, 0, c10::nullopt, 2);
-  return x;
+// Points halfway between those of x along `axis`, and half a step beyond the last: cubic, the ends repeated.
+torch::Tensor halfway(const torch::Tensor& x, int64_t axis) {
+  const int64_t n = x.size(axis);
+  const auto first = x.narrow(axis, 0, 1), last = x.narrow(axis, n - 1, 1);
+  const auto padded = torch::cat({first, x, last, last}, axis);
+  const auto from = [&](int64_t k) { return padded.narrow(axis, k, n); };
+  return (9 * (from(1) + from(2)) - from(0) - from(3)) / 16;
 }
 
 }  // namespace
 
 torch::Tensor corrections_cost(const torch::Tensor& r, int64_t rank) {
-  // What a reader knows of neighbours is off by up to half a bin, by less where bins are wide.
-  constexpr double kNoise = 0.5;
-  auto x = r;
-  auto total = torch::zeros({}, r.options());
-  double share = 1;
-  for (int level = 0; level < 3; ++level) {
-    const auto known = x + kNoise * (torch::rand_like(x) - 0.5);
-    const double here = level < 2 ? share * (1 - std::exp2(-static_cast<double>(rank))) : share;
-    share -= here;
-    torch::Tensor mean, each = torch::zeros({}, r.options());
-    for (int64_t a = 2; a < 2 + rank; ++a) {
-      const int64_t n = x.size(a);
-      const auto pair = 0.5 * (known.narrow(a, 0, n - 2) + known.narrow(a, 2, n - 2));
-      each = each + cost(x.narrow(a, 1, n - 2) - pair) / static_cast<double>(rank);
-      auto inner = pair;
-      for (int64_t b = 2; b < 2 + rank; ++b) {
-        if (b != a) inner = inner.narrow(b, 1, x.size(b) - 2);
-      }
-      mean = a == 2 ? inner : mean + inner;
+  constexpr int64_t kCoarsest = 8;
+  std::vector<int64_t> stride(static_cast<size_t>(rank), kCoarsest);
+  const auto cut = [&](int64_t axis,
+                       int64_t first) {  // the points of r at the strides, from `first` along axis
+    auto x = r;
+    for (int64_t a = 0; a < rank; ++a)
+      x = x.slice(a + 2, a == axis ? first : 0, c10::nullopt, stride[static_cast<size_t>(a)]);
+    return x;
+  };
+  auto known = cut(-1, 0);
+  auto total = residual_cost(known);
+  for (int64_t step = kCoarsest / 2; step > 0; step /= 2) {
+    for (int64_t a = 0; a < rank; ++a) {
+      const auto target = cut(a, step);
+      const auto rest = target - halfway(known, a + 2);
+      total = total + residual_cost(rest);
+      const auto decoded = target - (rest - rest.round()).detach();
+      known = torch::stack({known, decoded}, a + 3).flatten(a + 2, a + 3);
+      stride[static_cast<size_t>(a)] = step;
     }
-    auto middle = x;
-    for (int64_t a = 2; a < 2 + rank; ++a) middle = middle.narrow(a, 1, x.size(a) - 2);
-    total = total + here * 0.5 * (each + cost(middle - mean / static_cast<double>(rank)));
-    x = halve(x, rank);
   }
-  return total;
+  return total / static_cast<double>(r.numel());
 }
 
 }  // namespace h5neural::learn

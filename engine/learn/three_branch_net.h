@@ -16,12 +16,13 @@ struct Conv {
   torch::Tensor weight, bias;  // as LibTorch has them: [out, in, k...], transposed [in, out, k...]
   int64_t rank = 3, stride = 1, padding = 0;
   bool transposed = false;
+  int bits = 8;
 
-  // Weights rounded to 8 bits, with a unit for each output, where `quantise`.
+  // Weights rounded to `bits` bits, with a unit for each output, where `quantise`.
   torch::Tensor operator()(const torch::Tensor& x, bool quantise) const;
 };
 
-constexpr int64_t kGainCount = 9;
+constexpr int64_t kGainCount = 7;
 constexpr double kFinestBin =
     0.012;  // of the first gain, in deviations of the field; each next one is twice it
 inline double gain_bin(int64_t gain) { return std::ldexp(kFinestBin, static_cast<int>(gain)); }
@@ -41,6 +42,10 @@ struct ThreeBranchShape {
 class ThreeBranchNet : public torch::nn::Module {
  public:
   explicit ThreeBranchNet(const ThreeBranchShape& shape);
+
+  // Starts from the linear transform of cells that keeps most of their energy (Karhunen and Loeve): `blocks`
+  // [N, step^rank], cells of fields in deviations.
+  void start_from(const torch::Tensor& blocks);
 
   // x: [B, 1, window...], in deviations -> latents [B, C, tile...].
   torch::Tensor encode(const torch::Tensor& x, bool quantise);
@@ -64,6 +69,8 @@ class ThreeBranchNet : public torch::nn::Module {
   std::vector<Branch> branches;
   Conv head;
   std::vector<Conv> decoder;
+  // Beside the networks, added to what they give: linear transforms of overlapping windows.
+  Conv analysis, synthesis;
   torch::Tensor log_step;                // [gains, C or 1]
   torch::Tensor predict, spread, floor;  // [C, N], [C, N + 2], [gains, C]; the last two before softplus
 
@@ -74,8 +81,8 @@ class ThreeBranchNet : public torch::nn::Module {
   torch::Tensor run_branch(const Branch& b, torch::Tensor x, bool quantise) const;
 };
 
-// About what the corrections pay for a difference r [B, 1, n...] in bins, in bits for each value: predicted
-// by the mean of neighbours, at three distances.
+// About what the corrections pay for a difference r [B, 1, n...] in bins, n a multiple of 8, in bits for each
+// value: their walk from coarse to fine, every point predicted from decoded ones along one axis.
 torch::Tensor corrections_cost(const torch::Tensor& r, int64_t rank);
 
 }  // namespace h5neural::learn

@@ -15,11 +15,11 @@
 namespace h5neural::learn {
 namespace {
 
-constexpr int64_t kBatch = 6;
-constexpr int64_t kValidation = 24;  // windows
-constexpr int64_t kCounted = 192;    // windows whose symbols make the tables
-constexpr double kDeadZone = 0.08;   // as the engine's encoder rounds
-constexpr double kLeastGain = 0.98;  // of the bits without latents: a gain is worth keeping
+constexpr int64_t kBatch = 2, kBatchFlat = 12;  // windows at once, of rank 3 and of rank 2
+constexpr int64_t kValidation = 24;             // windows
+constexpr int64_t kCounted = 192;               // windows whose symbols make the tables
+constexpr double kDeadZone = 0.08;              // as the engine's encoder rounds
+constexpr double kLeastGain = 0.98;             // of the bits without latents: a gain is worth keeping
 
 class ThreeBranchTraining {
  public:
@@ -27,6 +27,7 @@ class ThreeBranchTraining {
     torch::manual_seed(o.seed);
     load();
     net_ = std::make_shared<ThreeBranchNet>(shape_);
+    net_->start_from(cells());
     std::fprintf(stderr, "%ld samples to learn from, %ld kept apart\n", static_cast<long>(train_),
                  static_cast<long>(samples_ - train_));
   }
@@ -56,6 +57,7 @@ class ThreeBranchTraining {
       extents.erase(extents.begin());
     }
     shape_.rank = static_cast<int64_t>(extents.size());
+    batch_ = shape_.rank == 3 ? kBatch : kBatchFlat;
     shape_.stages = o_.stages;
     shape_.channels = o_.channels;
     shape_.tile = (shape_.rank == 3 ? 32 : 64) / shape_.step();
@@ -98,6 +100,17 @@ class ThreeBranchTraining {
     return torch::stack(w);
   }
 
+  // Cells of random windows [N, step^rank].
+  torch::Tensor cells() {
+    const int64_t step = shape_.step();
+    const auto x = inner(windows(kCounted, 0, train_));
+    std::vector<int64_t> split{-1}, order{0};
+    for (int64_t a = 0; a < shape_.rank; ++a) split.insert(split.end(), {shape_.tile, step});
+    for (int64_t a = 0; a < shape_.rank; ++a) order.push_back(1 + 2 * a);
+    for (int64_t a = 0; a < shape_.rank; ++a) order.push_back(2 + 2 * a);
+    return x.reshape(split).permute(order).flatten(1 + shape_.rank).flatten(0, shape_.rank);
+  }
+
   torch::Tensor inner(torch::Tensor x) const {
     const int64_t margin = ThreeBranchShape::kEncoderHalo * shape_.step();
     for (int64_t a = 2; a < 2 + shape_.rank; ++a) x = x.narrow(a, margin, x.size(a) - 2 * margin);
@@ -120,12 +133,12 @@ class ThreeBranchTraining {
   torch::Tensor loss(bool quantise) {
     const int64_t gain = torch::randint(kGainCount, {1}).item<int64_t>();
     const double bin = gain_bin(gain) * std::exp2(torch::rand({1}).item<double>() - 0.5);
-    const Bits b = bits(windows(kBatch, 0, train_), gain, bin, quantise);
+    const Bits b = bits(windows(batch_, 0, train_), gain, bin, quantise);
     return b.latents + b.corrections;
   }
 
   double validate(bool quantise) {
-    const auto x = windows(kBatch, train_, samples_);
+    const auto x = windows(batch_, train_, samples_);
     double sum = 0;
     for (int64_t g = 0; g < kGainCount; ++g) {
       const Bits b = bits(x, g, gain_bin(g), quantise);
@@ -144,12 +157,12 @@ class ThreeBranchTraining {
     const auto& edges = size_thresholds();
     SymbolCounts counts(edges.size() + 1, std::vector<double>(kLatentSymbols, 0.0));
     const LatentContexts contexts = integer_contexts(*net_, first, gains);
-    for (int64_t done = 0; done < kCounted; done += kBatch) {
-      const auto x = windows(kBatch, 0, train_);
+    for (int64_t done = 0; done < kCounted; done += batch_) {
+      const auto x = windows(batch_, 0, train_);
       for (int64_t g = 0; g < gains; ++g) {
         const auto y = quantised(x, first + g).flatten(2).transpose(1, 2).contiguous();  // [B, cells, C]
         LatentGrid grid{
-            kBatch, {shape_.rank == 3 ? shape_.tile : 1, shape_.tile, shape_.tile}, shape_.channels};
+            batch_, {shape_.rank == 3 ? shape_.tile : 1, shape_.tile, shape_.tile}, shape_.channels};
         std::vector<int32_t> q;
         for (const double v : to_doubles(y)) q.push_back(static_cast<int32_t>(v));
         contexts.walk(
@@ -174,9 +187,9 @@ class ThreeBranchTraining {
   Row row(int64_t gain) {
     torch::manual_seed(o_.seed + 99);
     Row r;
-    const double parts = static_cast<double>(kValidation) / kBatch;
-    for (int64_t done = 0; done < kValidation; done += kBatch) {
-      const auto x = windows(kBatch, train_, samples_);
+    const double parts = static_cast<double>(kValidation) / batch_;
+    for (int64_t done = 0; done < kValidation; done += batch_) {
+      const auto x = windows(batch_, train_, samples_);
       const Bits b = bits(x, gain, gain_bin(gain), true);
       r.latents += b.latents.item<double>() / parts;
       r.with += b.corrections.item<double>() / parts;
@@ -222,13 +235,13 @@ class ThreeBranchTraining {
            "latents:";
     for (int64_t g = first; g < first + gains; ++g) {
       torch::manual_seed(o_.seed + 98);
-      const auto x = windows(kBatch, train_, samples_);
+      const auto x = windows(batch_, train_, samples_);
       const auto z = quantised(x, g) * net_->steps(g, true);
       const std::vector<int64_t> border(static_cast<size_t>(2 * shape_.rank), ThreeBranchShape::kDecoderHalo);
       auto in = torch::constant_pad_nd(z / kGridUnit, border).movedim(1, -1).contiguous();
       std::vector<Batch> batch(1);
       for (const double v : to_doubles(in)) batch[0].push_back(static_cast<int32_t>(std::lround(v)));
-      const Batch y = h5neural::run(decode, batch, static_cast<size_t>(kBatch))[0];
+      const Batch y = h5neural::run(decode, batch, static_cast<size_t>(batch_))[0];
       const auto target = inner(x);
       const auto made = torch::tensor(std::vector<float>(y.begin(), y.end())).view(target.sizes()) *
                         std::ldexp(1.0, -kThreeBranchOutBits);
@@ -271,7 +284,7 @@ class ThreeBranchTraining {
   std::vector<int64_t> extents_;
   ThreeBranchShape shape_;
   std::shared_ptr<ThreeBranchNet> net_;
-  int64_t samples_ = 0, train_ = 0;
+  int64_t samples_ = 0, train_ = 0, batch_ = kBatch;
 };
 
 }  // namespace

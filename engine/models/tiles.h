@@ -69,11 +69,10 @@ class TileGrid {
          });
   }
 
-  // ... 2 1 0 1 2 ... n-1 n-2 ...
+  // ... 1 0 0 1 ... n-1 n-1 n-2 ...
   static int64_t reflect(int64_t at, int64_t n) {
-    if (n == 1) return 0;
-    const int64_t period = 2 * (n - 1), r = ((at % period) + period) % period;
-    return r < n ? r : period - r;
+    const int64_t period = 2 * n, r = ((at % period) + period) % period;
+    return r < n ? r : period - 1 - r;
   }
 
   std::array<int64_t, 3> n{}, step{}, tile{}, cells{}, tiles{};
