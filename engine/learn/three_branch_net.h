@@ -23,8 +23,8 @@ struct Conv {
 };
 
 constexpr int64_t kGainCount = 7;
-constexpr double kFinestBin =
-    0.012;  // of the first gain, in deviations of the field; each next one is twice it
+// Of the first gain, in deviations of the field; each next one is twice it.
+constexpr double kFinestBin = 0.03;
 inline double gain_bin(int64_t gain) { return std::ldexp(kFinestBin, static_cast<int>(gain)); }
 // Latents and activations: multiples of 1/256 up to 64.
 constexpr double kGridUnit = 1.0 / 256;

@@ -28,8 +28,12 @@ class ThreeBranchTraining {
     load();
     net_ = std::make_shared<ThreeBranchNet>(shape_);
     net_->start_from(cells());
-    std::fprintf(stderr, "%ld samples to learn from, %ld kept apart\n", static_cast<long>(train_),
-                 static_cast<long>(samples_ - train_));
+    double none = 0;
+    const auto x = inner(windows(batch_, train_, samples_));
+    for (int64_t g = 0; g < kGainCount; ++g)
+      none += corrections_cost(x / gain_bin(g), shape_.rank).item<double>() / kGainCount;
+    std::fprintf(stderr, "%ld samples to learn from, %ld kept apart; without latents %.6g\n",
+                 static_cast<long>(train_), static_cast<long>(samples_ - train_), none);
   }
 
   void run() {

@@ -180,7 +180,7 @@ TEST(ThreeBranchModel, TheBaseIsWhatThePlainComputationGives) {
         cell += rest % e.n[k] / (k + 3 >= static_cast<size_t>(e.rank) ? kStep : 1) * stride;
       const double plain = a.offset[cell] + a.scale[cell] * 16 * a.values[cell];
       ASSERT_NEAR(base[i], plain, 0.5001) << i;
-      ASSERT_LE(std::abs(base[i] - field[i]), 95) << i;  // half a latent's step and a little
+      ASSERT_LE(std::abs(base[i] - field[i]), 105) << i;  // half a latent's step and a little
     }
   }
 }
@@ -193,7 +193,7 @@ TEST(ThreeBranchModel, RankTwoTakesSlices) {
     ASSERT_TRUE(section.has_value()) << e.rank;
     std::vector<int32_t> base(e.count());
     model->decode(*section, e, base);
-    for (size_t i = 0; i < base.size(); ++i) ASSERT_LE(std::abs(base[i] - field[i]), 350) << i;
+    for (size_t i = 0; i < base.size(); ++i) ASSERT_LE(std::abs(base[i] - field[i]), 400) << i;
   }
 }
 
