@@ -80,6 +80,8 @@ std::string about(const Options& o, const TrainingData& data) {
 std::vector<std::string> worker_arguments(const Options& o, const TrainingData& data,
                                           const std::string& samples) {
   std::vector<std::string> args{"train",
+                                "--model",
+                                o.model,
                                 "--data",
                                 samples,
                                 "--variable",
@@ -120,7 +122,7 @@ void check_checkpoint(const Options& o, const std::string& checkpoint) {
 
 TrainingData write_samples(const Options& o, const std::string& samples) {
   const TrainingData data = write_training_data(o.targets, parse_extents("--chunk", o.chunk), kVariable,
-                                                samples, o.model == "linear");
+                                                samples, o.model != "swae");
   fmt::print(stderr, "{} samples of {} ({} chunks left out), median range {:.4g}\n", data.count,
              extents_text(data.sample), data.left_out, data.median_range);
   return data;
@@ -224,10 +226,11 @@ Command add_train(CLI::App& app) {
   sub->add_option("--chunk", o->chunk,
                   "Cut the data into chunks of these extents (default: the datasets' own)")
       ->type_name("Z,Y,X");
-  sub->add_option(
-         "--model", o->model,
-         "swae: a small autoencoder (needs h5neural-worker); linear: sums of basis fields, in a minute")
-      ->check(CLI::IsMember({"swae", "linear"}))
+  sub->add_option("--model", o->model,
+                  "swae: a small autoencoder, three-branch: a grid of latents (both need h5neural-worker); "
+                  "linear: sums "
+                  "of basis fields, in a minute")
+      ->check(CLI::IsMember({"swae", "three-branch", "linear"}))
       ->capture_default_str();
   sub->add_option("--block", o->block,
                   "linear, --form block: extents of a block (default: 8 along each axis)")
