@@ -171,8 +171,8 @@ LatentContexts integer_contexts(const ThreeBranchNet& net, int64_t first_gain, i
   c.rank = static_cast<int>(net.shape.rank);
   const double one = 1 << LatentContexts::kFraction;
   c.predict = integers(net.predict * one);
-  c.spread = integers(torch::softplus(net.spread) * one);
-  c.floor = integers(torch::softplus(net.floor.narrow(0, first_gain, gains)) * one);
+  c.spread = integers(net.spreads() * one);
+  c.floor = integers(net.floors().narrow(0, first_gain, gains) * one);
   return c;
 }
 

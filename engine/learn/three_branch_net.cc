@@ -4,6 +4,9 @@
 namespace h5neural::learn {
 namespace {
 
+// Steps and what latents cost have far to go: their parameters are held in this unit, so that a step of Adam
+// moves them as many times further.
+constexpr double kFar = 8;
 constexpr int64_t kFused = 32;  // channels where the branches meet, and of the decoder's first layer
 
 torch::Tensor activation(const torch::Tensor& x) { return x.clamp(0, kGridLimit * kGridUnit); }
@@ -102,13 +105,13 @@ ThreeBranchNet::ThreeBranchNet(const ThreeBranchShape& s) : shape(s) {
   analysis.bits = synthesis.bits = 16;
   const int64_t near = (int64_t{1} << s.rank) - 1;
   std::vector<double> start;
-  for (int64_t g = 0; g < kGainCount; ++g) start.push_back(std::log(gain_bin(g)));
+  for (int64_t g = 0; g < kGainCount; ++g) start.push_back(std::log(gain_bin(g)) / kFar);
   log_step = register_parameter(
       "log_step",
       torch::tensor(start, torch::kFloat32).view({kGainCount, 1}).repeat({1, s.adaptive ? s.channels : 1}));
   predict = register_parameter("predict", torch::zeros({s.channels, near}));
-  spread = register_parameter("spread", torch::full({s.channels, near + 2}, -5.0));
-  floor = register_parameter("floor", torch::full({kGainCount, s.channels}, -2.0));
+  spread = register_parameter("spread", torch::full({s.channels, near + 2}, -5.0 / kFar));
+  floor = register_parameter("floor", torch::full({kGainCount, s.channels}, -2.0 / kFar));
 }
 
 void ThreeBranchNet::start_from(const torch::Tensor& blocks) {
@@ -137,9 +140,9 @@ void ThreeBranchNet::start_from(const torch::Tensor& blocks) {
   // |coefficient| in steps; softplus(v) = v but for small v.
   const auto size = 0.7 * scale * std::get<0>(eigen).flip(0).narrow(0, 0, take).clamp_min(1e-12).sqrt();
   for (int64_t g = 0; g < kGainCount; ++g) {
-    log_step[g].fill_(std::log(gain_bin(g) * scale));
+    log_step[g].fill_(std::log(gain_bin(g) * scale) / kFar);
     const auto steps = (size / (gain_bin(g) * scale)).clamp(0.02, 50).to(torch::kFloat32);
-    floor[g].narrow(0, 0, take).copy_(torch::log(torch::expm1(steps)).clamp_max(50));
+    floor[g].narrow(0, 0, take).copy_(torch::log(torch::expm1(steps)) / kFar);
   }
 }
 
@@ -184,10 +187,13 @@ torch::Tensor ThreeBranchNet::decode(const torch::Tensor& z, bool quantise) {
 }
 
 torch::Tensor ThreeBranchNet::steps(int64_t gain, bool quantise) {
-  auto s = torch::exp(log_step[gain]).clamp(kGridUnit, 16.0);
+  auto s = torch::exp(kFar * log_step[gain]).clamp(kGridUnit, 16.0);
   if (quantise) s = round_to(s, kGridUnit);
   return per_channel(s.expand({shape.channels}), shape.rank);
 }
+
+torch::Tensor ThreeBranchNet::spreads() const { return torch::softplus(kFar * spread); }
+torch::Tensor ThreeBranchNet::floors() const { return torch::softplus(kFar * floor); }
 
 torch::Tensor ThreeBranchNet::bits(const torch::Tensor& y, int64_t gain, bool quantise) {
   const auto near = static_cast<size_t>(predict.size(1));
@@ -198,8 +204,8 @@ torch::Tensor ThreeBranchNet::bits(const torch::Tensor& y, int64_t gain, bool qu
   if (quantise) p = round_to(p, 1);
   const auto rest = y - p;
   const auto left = rest.abs();
-  const auto w = torch::softplus(spread);
-  auto size = per_channel(torch::softplus(floor[gain]), shape.rank).expand_as(y);
+  const auto w = spreads();
+  auto size = per_channel(floors()[gain], shape.rank).expand_as(y);
   for (size_t k = 0; k < near; ++k)
     size = size +
            per_channel(w.select(1, static_cast<int64_t>(k)), shape.rank) * neighbour(left, shape.rank, k + 1);

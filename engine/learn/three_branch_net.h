@@ -57,6 +57,9 @@ class ThreeBranchNet : public torch::nn::Module {
   // neighbours before, as wide as the differences around were (LatentContexts).
   torch::Tensor bits(const torch::Tensor& y, int64_t gain, bool quantise);
 
+  torch::Tensor spreads() const;  // [C, N + 2], [gains, C]: above 0, as LatentContexts has them
+  torch::Tensor floors() const;
+
   // log(1 + |F|) / 8 and phase / pi of x, as engine/models/spectrum.h.
   static std::vector<torch::Tensor> spectrum(const torch::Tensor& x, int64_t rank);
 
@@ -71,8 +74,9 @@ class ThreeBranchNet : public torch::nn::Module {
   std::vector<Conv> decoder;
   // Beside the networks, added to what they give: linear transforms of overlapping windows.
   Conv analysis, synthesis;
-  torch::Tensor log_step;                // [gains, C or 1]
-  torch::Tensor predict, spread, floor;  // [C, N], [C, N + 2], [gains, C]; the last two before softplus
+  torch::Tensor log_step;       // [gains, C or 1]
+  torch::Tensor predict;        // [C, N]
+  torch::Tensor spread, floor;  // of spreads(), floors()
 
  private:
   Conv make(const std::string& name, int64_t in, int64_t out, int64_t kernel, int64_t stride, int64_t padding,
