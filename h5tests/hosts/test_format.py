@@ -24,7 +24,7 @@ import read_payload  # noqa: E402
 import read_three_branch  # noqa: E402
 
 GOLDEN = [p for p in sorted(glob.glob(os.path.join(ROOT, "h5tests", "golden", "v1", "*.payload")))
-          if not open(p, "rb").read()[13] & 0x20]
+          if not read_payload.Header(open(p, "rb").read()).model]
 
 
 def library(payload):
