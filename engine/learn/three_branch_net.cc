@@ -102,7 +102,9 @@ ThreeBranchNet::ThreeBranchNet(const ThreeBranchShape& s) : shape(s) {
   const int64_t cell = s.step();
   analysis = make("analysis", 1, s.channels, 3 * cell, cell, 0);
   synthesis = make("synthesis", s.channels, 1, 4 * cell, cell, 7 * cell / 2, true);
+  // What goes into the base is worth more than the bytes of the file.
   analysis.bits = synthesis.bits = 16;
+  for (Conv& c : decoder) c.bits = 16;
   const int64_t near = (int64_t{1} << s.rank) - 1;
   std::vector<double> start;
   for (int64_t g = 0; g < kGainCount; ++g) start.push_back(std::log(gain_bin(g)) / kFar);

@@ -2,50 +2,63 @@
 #include "models/spectrum.h"
 
 #include <cmath>
-#include <complex>
 
 namespace h5neural {
 namespace {
 
-using Complex = std::complex<float>;
+// A complex field, in parts, so that the inner loops below run over neighbours in memory.
+struct Field {
+  std::vector<float> re, im;
+};
 
-// Transforms lines of `n` numbers, `stride` apart, in place.
-void transform_axis(std::vector<Complex>& f, int64_t n, int64_t stride) {
-  if (n == 1) return;
-  std::vector<Complex> root(static_cast<size_t>(n)), line(static_cast<size_t>(n));
-  for (int64_t k = 0; k < n; ++k) {
-    const double angle = -2 * M_PI * static_cast<double>(k) / static_cast<double>(n);
-    root[static_cast<size_t>(k)] = {static_cast<float>(std::cos(angle)), static_cast<float>(std::sin(angle))};
+// Transforms lines of `n` numbers, `stride` apart: a product with the matrix of roots.
+Field transform_axis(const Field& x, size_t n, size_t stride) {
+  if (n == 1) return x;
+  std::vector<float> cosine(n * n), sine(n * n);
+  for (size_t k = 0; k < n; ++k) {
+    for (size_t j = 0; j < n; ++j) {
+      const double angle = -2 * M_PI * static_cast<double>(k * j % n) / static_cast<double>(n);
+      cosine[k * n + j] = static_cast<float>(std::cos(angle));
+      sine[k * n + j] = static_cast<float>(std::sin(angle));
+    }
   }
-  const auto count = static_cast<int64_t>(f.size());
-  for (int64_t block = 0; block < count; block += n * stride) {
-    for (int64_t first = block; first < block + stride; ++first) {
-      for (int64_t k = 0; k < n; ++k)
-        line[static_cast<size_t>(k)] = f[static_cast<size_t>(first + k * stride)];
-      for (int64_t k = 0; k < n; ++k) {
-        float re = 0, im = 0;
-        for (int64_t j = 0, at = 0; j < n; ++j, at = at + k < n ? at + k : at + k - n) {
-          const Complex w = root[static_cast<size_t>(at)], v = line[static_cast<size_t>(j)];
-          re += w.real() * v.real() - w.imag() * v.imag();
-          im += w.real() * v.imag() + w.imag() * v.real();
+  Field y{std::vector<float>(x.re.size()), std::vector<float>(x.re.size())};
+  for (size_t block = 0; block < x.re.size(); block += n * stride) {
+    for (size_t j = 0; j < n; ++j) {
+      for (size_t k = 0; k < (stride == 1 ? 1 : n); ++k) {
+        const size_t from = block + j * stride, to = block + k * stride;
+        const float c = cosine[k * n + j], s = sine[k * n + j];
+        if (stride > 1) {  // one root for neighbouring lines
+          for (size_t i = 0; i < stride; ++i) {
+            y.re[to + i] += c * x.re[from + i] - s * x.im[from + i];
+            y.im[to + i] += c * x.im[from + i] + s * x.re[from + i];
+          }
+        } else {  // one number for all the results of its line
+          const float re = x.re[from], im = x.im[from];
+          for (size_t i = 0; i < n; ++i) {
+            y.re[to + i] += cosine[j * n + i] * re - sine[j * n + i] * im;
+            y.im[to + i] += cosine[j * n + i] * im + sine[j * n + i] * re;
+          }
         }
-        f[static_cast<size_t>(first + k * stride)] = {re, im};
       }
     }
   }
+  return y;
 }
 
 }  // namespace
 
 Spectrum spectrum_of(std::span<const float> x, const std::array<int64_t, 3>& n) {
-  std::vector<Complex> f(x.begin(), x.end());
-  transform_axis(f, n[2], 1);
-  transform_axis(f, n[1], n[2]);
-  transform_axis(f, n[0], n[1] * n[2]);
+  const std::array<size_t, 3> m = {static_cast<size_t>(n[0]), static_cast<size_t>(n[1]),
+                                   static_cast<size_t>(n[2])};
+  Field f{{x.begin(), x.end()}, std::vector<float>(x.size())};
+  f = transform_axis(f, m[2], 1);
+  f = transform_axis(f, m[1], m[2]);
+  f = transform_axis(f, m[0], m[1] * m[2]);
   Spectrum s;
-  for (const Complex& v : f) {
-    s.magnitude.push_back(std::log1p(std::abs(v)));
-    s.phase.push_back(std::arg(v) / static_cast<float>(M_PI));
+  for (size_t i = 0; i < x.size(); ++i) {
+    s.magnitude.push_back(std::log1p(std::hypot(f.re[i], f.im[i])));
+    s.phase.push_back(std::atan2(f.im[i], f.re[i]) / static_cast<float>(M_PI));
   }
   return s;
 }

@@ -131,6 +131,7 @@ class ThreeBranchEncoder {
     const size_t count = grid_.tile_count(), taken = std::min(count, kSample);
     for (size_t k = 0; k < taken; ++k) of.push_back((2 * k + 1) * count / (2 * taken));
     std::vector<Batch> z;
+    z.reserve(of.size());
     for (const size_t t : of) z.push_back(encode_tiles(std::span(&t, 1)));
     double best = 0;
     std::optional<size_t> gain;
