@@ -226,6 +226,8 @@ class ThreeBranchTraining {
       out << "| " << gain_bin(g) << " | " << r.latents << " | " << r.with << " | " << r.without << " | "
           << (g >= first && g <= last ? "yes" : "no") << " |\n";
     }
+    if (!rows[static_cast<size_t>(best)].pays())
+      out << "\nLatents pay for none of them: with these weights the writer will hardly ever use any.\n";
     report(w, sha, progress, out.str() + compare_programs(w, first, gains));
   }
 
