@@ -31,10 +31,11 @@ class Text {
     order.push_back(1);
     w = w.permute(order).contiguous();
     const auto rows = w.reshape({w.size(0), -1});
+    const auto sums = largest_sums(w.abs(), c);
     const auto bias = c.bias.detach().to(torch::kFloat64);
     // 8 bits for each output's largest weight, unless its sum could leave 32.
     const auto unit = torch::maximum(std::get<0>(rows.abs().max(1)).clamp_min(1e-9) / 127,
-                                     (rows.abs().sum(1) * most + bias.abs() / in_unit) / kMostSum);
+                                     (sums * most + bias.abs() / in_unit) / kMostSum);
     const std::string at = std::to_string(ops_.size());
     std::vector<uint64_t> shape;
     for (const int64_t n : w.sizes()) shape.push_back(static_cast<uint64_t>(n));
@@ -68,6 +69,17 @@ class Text {
   }
 
  private:
+  // Of each output, over the taps that one position sees: every stride-th where transposed.
+  static torch::Tensor largest_sums(torch::Tensor w, const Conv& c) {
+    w = w.sum(-1);  // [outputs, kernel...]
+    if (!c.transposed) return w.flatten(1).sum(1);
+    for (int64_t a = 1; a <= c.rank; ++a) {
+      const int64_t k = w.size(a);
+      w = w.unflatten(a, std::vector<int64_t>{k / c.stride, c.stride}).sum(a);
+    }
+    return std::get<0>(w.flatten(1).max(1));
+  }
+
   int push(Json op) {
     ops_.push_back(std::move(op));
     return static_cast<int>(inputs_.size() + ops_.size()) - 1;
