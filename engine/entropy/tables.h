@@ -4,6 +4,8 @@
 #pragma once
 #include <array>
 #include <cstdint>
+#include <span>
+#include <vector>
 
 namespace h5neural {
 
@@ -27,6 +29,11 @@ struct Table {
 };
 
 const Table& table(int shape, int scale);  // scale < kTableScales
+
+// A table of other frequencies (for learned ones): 1 to kSlots each, kSlots together, an even number of
+// symbols; and its slots, as of all_slots(), after those in `slots`.
+Table make_table(std::span<const uint16_t> frequencies);
+void append_slots(const Table& table, std::vector<uint32_t>& slots);
 
 // What each slot of a table stands for: symbol << 24 | frequency << 12 | start. All tables stand in one
 // array, kSlots entries each; those of a table are there once slots(table) has been asked for.

@@ -17,7 +17,11 @@ int main(int argc, char** argv) {
     }
     if (argc >= 2 && std::strcmp(argv[1], "train") == 0) {
       const Options options = parse_options(argc - 2, argv + 2);
-      options.form == "chunk" ? train_chunk(options) : train_block(options);
+      if (options.model == "three-branch") {
+        train_three_branch(options);
+      } else {
+        options.form == "chunk" ? train_chunk(options) : train_block(options);
+      }
       return 0;
     }
     std::fprintf(stderr, "%s\n", usage().c_str());

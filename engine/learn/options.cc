@@ -32,7 +32,12 @@ std::map<std::string, Setter> setters(Options& o) {
           {"--about", text(o.about)},
           {"--curve", text(o.curve)},
           {"--snapshot", text(o.snapshot)},
+          {"--model", text(o.model)},
           {"--form", text(o.form)},
+          {"--channels", count(o.channels)},
+          {"--stages", count(o.stages)},
+          {"--branches", text(o.branches)},
+          {"--quantiser", text(o.quantiser)},
           {"--seed", [&o](const std::string& v) { o.seed = std::stoull(v); }},
           {"--validation", count(o.validation)},
           {"--latents", count(o.latents)},
@@ -92,11 +97,18 @@ Options parse_options(int argc, char** argv) {
   one_of("--loss", o.loss, {"bytes", "mse", "log", "relative", "robust"});
   one_of("--normalise", o.normalise, {"minmax", "zscore", "pos_log", "none"});
   one_of("--precision", o.precision, {"int8", "int16", "fp8"});
+  require(o.model == "swae" || o.model == "three-branch", "--model is swae or three-branch");
+  require(o.channels <= 64, "--channels is at most 64");
+  require(o.stages == 2 || o.stages == 3, "--stages is 2 or 3");
+  require(o.branches == "all" || o.branches == "spatial", "--branches is all or spatial");
+  require(o.quantiser == "adaptive" || o.quantiser == "uniform", "--quantiser is adaptive or uniform");
   require(o.latents <= 64, "--latents is at most 64");
   require(o.form != "chunk" || (o.fine_modes <= o.modes && o.latents <= o.fine_modes),
           "--latents <= --fine-modes <= --modes is needed");
   if (o.form == "chunk" && o.range == 0) o.range = 1;
-  if (o.name.empty()) o.name = "swae-" + o.form + "-" + o.variable;
+  if (o.name.empty()) {
+    o.name = (o.model == "swae" ? "swae-" + o.form : o.model) + "-" + o.variable;
+  }
   if (o.checkpoint.empty()) o.checkpoint = o.out + ".checkpoint";
   return o;
 }
@@ -112,8 +124,11 @@ std::string usage() {
          "         [--net mlp|conv|conv-bn] [--width 1] [--loss bytes|mse|log|relative|robust] "
          "[--wasserstein WEIGHT]\n"
          "         [--normalise none|minmax|zscore|pos_log] [--precision int8|int16|fp8] [--search 4,8,16]\n"
+         "         [--model three-branch [--channels 16] [--stages 2|3] [--branches all|spatial]\n"
+         "         [--quantiser adaptive|uniform]]\n"
          "       h5neural-worker selftest\n"
-         "train reads float32 arrays [count, Z, Y, X], and goes on from its checkpoint when there is one.";
+         "train reads float32 arrays [count, Z, Y, X] (three-branch: [count, Y, X] too), and goes on from "
+         "its checkpoint when there is one.";
 }
 
 }  // namespace h5neural::learn

@@ -1,4 +1,4 @@
-// train.h: the two trainings, and the loop that they share. Interface without LibTorch.
+// train.h: the trainings, and the loop that they share. Interface without LibTorch.
 #pragma once
 #include "learn/options.h"
 
@@ -8,6 +8,7 @@ namespace h5neural::learn {
 // sentence.
 void train_chunk(const Options& options);
 void train_block(const Options& options);
+void train_three_branch(const Options& options);
 
 // Runs the known program through LibTorch and compares with the scalar backend. True when all bits agree.
 bool selftest();

@@ -4,7 +4,7 @@ probability tables (engine/entropy/tables.inc). Slow and plain; it exists to pro
 
     read_payload.py PAYLOAD VALUES     writes the decoded values, in the byte order of the writer
 
-Serves payloads without a model. Integers throughout; the one multiplication of floats is in `lattice_values`.
+By itself it serves payloads without a model (read_three_branch.py reads the base of one family). Integers throughout; the one multiplication of floats is in `lattice_values`.
 Needs numpy, xxhash and zstandard. May not import anything of the engine, nor load its library.
 """
 import bisect
@@ -1251,18 +1251,19 @@ def walk_section(section, n, step_bits, skip, based, learns, note):
     return walk(n, step_bits, skip, based, learns, side, residuals, note)
 
 
-def read_walk(r, h, step_bits, classes, note):
+def read_walk(r, h, step_bits, classes, base_of, note):
     n, skip = fold(h.extents), skipped(h, classes)
     head = r.get("B")
     reference, learns = head & ~8, bool(head & 8)
     require(reference <= AXES and (reference or not head), "its reference is unknown")
-    base = 0
+    require(not (reference and h.model), "both a model and a reference")
+    base = base_of(h).reshape(n) if h.model else 0
     if reference:
         axis = reference - 1
         note("reference")
         base = walk_section(r.take(r.varint()), [1 if a == axis else k for a, k in enumerate(n)],
                             max(0, step_bits - 3), skip.all(axis=axis, keepdims=True), False, False, note)
-    difference = walk_section(r.rest(), n, step_bits, skip, bool(reference), learns, note)
+    difference = walk_section(r.rest(), n, step_bits, skip, bool(reference or h.model), learns, note)
     return np.clip(difference + base, -MOST, MOST).reshape(-1)
 
 
@@ -1305,7 +1306,7 @@ def read_lossless(h, note):
     return np.cumsum(words, dtype=h.word) if form[0] == 2 else words.copy()
 
 
-def read_values(h, note=lambda what: None):
+def read_values(h, note=lambda what: None, base_of=None):
     """The bits of the decoded values, not yet held against their hash. Integers [count]."""
     if h.kind == RAW:
         require(len(h.corrections) == h.count * h.size, "its raw values have a wrong size")
@@ -1320,10 +1321,10 @@ def read_values(h, note=lambda what: None):
         r = Bytes(h.corrections)
         lattice = Lattice(r)
         note(f"domain {lattice.domain}")
-        if h.kind == WALK and h.model:
+        if h.kind == WALK and h.model and base_of is None:
             raise NeedsModel(f"{h.model:016x}")
         if h.kind == WALK:
-            points = read_walk(r, h, lattice.step_bits, specials.classes, note)
+            points = read_walk(r, h, lattice.step_bits, specials.classes, base_of, note)
         elif h.kind == TRANSFORM:
             points = read_transform(r, h, lattice.step_bits, specials.classes, note)
         else:
@@ -1336,10 +1337,11 @@ def read_values(h, note=lambda what: None):
     return words
 
 
-def read_payload(payload, note=lambda what: None):
-    """The chunk's bytes, in the byte order of the writer."""
+def read_payload(payload, note=lambda what: None, base_of=None):
+    """The chunk's bytes, in the byte order of the writer. `base_of`: from a header to its model's base, lattice points
+    [count]."""
     h = Header(payload)
-    words = read_values(h, note)
+    words = read_values(h, note, base_of)
     require(low_hash(words.astype(h.word).tobytes()) == h.values_hash, "the hash of the values")
     return words.astype(h.word.newbyteorder(">" if h.big_endian else "<")).tobytes()
 

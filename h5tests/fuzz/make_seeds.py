@@ -34,16 +34,17 @@ def value(count, limit):
 
 
 def safetensors(path, metadata, tensors):
-    """A length, a JSON header padded with blanks, the numbers: aligned, in the order of `tensors`."""
+    """A length, a JSON header padded with blanks, the numbers: aligned, in the order of `tensors`, drawn at random where
+    none are given."""
     rng = random.Random(17)
     header, data = {"__metadata__": metadata}, b""
-    for name, (kind, shape) in tensors.items():
+    for name, (kind, shape, *values) in tensors.items():
         code, size, most = SIZES[kind]
         count = 1
         for n in shape:
             count *= n
         start = len(data)
-        data += struct.pack(f"<{count}{code}", *(rng.randint(-most, most) for _ in range(count)))
+        data += struct.pack(f"<{count}{code}", *(values[0] if values else (rng.randint(-most, most) for _ in range(count))))
         header[name] = {"dtype": kind, "shape": shape, "data_offsets": [start, len(data)]}
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
@@ -51,9 +52,9 @@ def safetensors(path, metadata, tensors):
         f.write(struct.pack("<Q", len(text)) + text + data)
 
 
-def metadata(name, config, programs):
+def metadata(name, config, programs, family="swae"):
     texts = {f"program.{key}": json.dumps(p, separators=(",", ":")) for key, p in programs.items()}
-    return {"format": "h5neural-weights-1", "name": name, "family": "swae", "config": json.dumps(config), **texts}
+    return {"format": "h5neural-weights-1", "name": name, "family": family, "config": json.dumps(config), **texts}
 
 
 def block():
@@ -108,6 +109,42 @@ def chunk():
     return metadata("seed-chunk", config, programs), tensors
 
 
+def three_branch():
+    """Cells of 2^3 points whose latent is their mean, tiles of 4^3 cells; the encoder is handed spectra and weighs them
+    with 0. Golden payloads use it too."""
+    def cubes(n, limit):
+        return {"shape": [n, n, n, 1], "min": -limit, "max": limit}
+
+    def conv(op, source, weight, stride):
+        return {"op": op, "in": [source], "weight": weight, "bias": "zero", "stride": [stride] * 3, "before": [0] * 3,
+                "after": [0] * 3}
+
+    programs = {
+        "encode": {"inputs": [cubes(12, 16383)] * 3,
+                   "ops": [conv("conv", 0, "cell", 2), conv("conv", 1, "none", 2), conv("conv", 2, "none", 2),
+                           {"op": "add", "in": [3, 4]}, {"op": "add", "in": [6, 5]}, requantise(7, 16383, 1, 5),
+                           conv("conv", 8, "middle", 1)],
+                   "outputs": [9]},
+        "decode": {"inputs": [cubes(6, 16383)],
+                   "ops": [conv("conv", 0, "middle", 1), conv("conv_transposed", 1, "cell", 2),
+                           requantise(2, 1 << 18, 16, 0)],
+                   "outputs": [3]}}
+    tables, symbols = 12, 16
+    frequencies = []
+    for k in range(tables):  # the wider the larger k; integers alone, the same everywhere
+        row = [1 + (64 >> min(6, (s + 1) // 2 * 12 // (k + 3))) * 3 for s in range(symbols)]
+        row[0] += 4096 - sum(row)
+        frequencies += row
+    tensors = {"middle": ("I8", [1, 3, 3, 3, 1], [0] * 13 + [1] + [0] * 13), "cell": ("I8", [1, 2, 2, 2, 1], [1] * 8),
+               "none": ("I8", [1, 2, 2, 2, 1], [0] * 8), "zero": ("I32", [1], [0]),
+               "predict": ("I16", [1, 7], [128, 64, 0, 0, 0, 0, -32]), "spread": ("I16", [1, 9], [40] * 9),
+               "floor": ("I32", [3, 1], [400, 200, 60]), "steps": ("I32", [3, 1], [4, 16, 64]),
+               "thresholds": ("I32", [tables - 1], [64 << k for k in range(tables - 1)]),
+               "frequencies": ("I16", [tables, symbols], frequencies)}
+    config = {"rank": 3, "step": 2, "tile": 4, "bins": [2048, 8192, 32768]}
+    return metadata("seed-three-branch", config, programs, "three-branch"), tensors
+
+
 def linear(program, folder):
     """Sums of a few waves in chunks of 4^3, as the training takes them; both forms."""
     rng = random.Random(5)
@@ -131,7 +168,8 @@ def linear(program, folder):
 def main():
     folder = os.path.join(HERE, "seeds", "weights")
     os.makedirs(folder, exist_ok=True)
-    for name, make in (("block", block), ("blocks", blocks), ("chunk", chunk)):
+    makers = (("block", block), ("blocks", blocks), ("chunk", chunk), ("three-branch", three_branch))
+    for name, make in makers:
         safetensors(os.path.join(folder, name + ".safetensors"), *make())
     if len(sys.argv) > 1:
         linear(sys.argv[1], folder)

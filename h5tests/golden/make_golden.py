@@ -24,6 +24,7 @@ from measuring import engine, fields  # noqa: E402
 
 COLUMNS = ["file", "kind", "type", "big_endian", "dims", "mode", "model", "specials", "raw_bytes", "xxh64"]
 FILL = -9999.0
+SEEDS = os.path.join(HERE, "..", "fuzz", "seeds", "weights")
 
 
 def waves(shape, dtype="<f4", noise=0.002, offset=0.5):
@@ -105,6 +106,15 @@ def two_punctures():
     return two_puncture.fields(two_puncture.draw(np.random.default_rng(5), "test"), 32, 12.0, ["U_CHI"])["U_CHI"]
 
 
+def cells():
+    """A value for each cell of 2^3 points that nothing around it tells, under a little noise."""
+    rng = np.random.default_rng(8)
+    a = rng.normal(0, 1, (7, 9, 10))
+    for axis in range(3):
+        a = np.repeat(a, 2, axis=axis)
+    return (a[:13, :18, :19] + rng.normal(0, 0.01, (13, 18, 19))).astype("<f4")
+
+
 def cases():
     """(name, array, mode, bound, fill), and the name of shipped weights where the model is not left open."""
     rng = np.random.default_rng(11)
@@ -138,6 +148,9 @@ def cases():
     yield "blocks_f32", two_punctures(), "rel", 1e-2, None, "swae-blocks9-chi"
     yield "blocks_cut_f64be", two_punctures()[:20, :17, :23].astype(">f8"), "abs", 2e-3, None, "swae-blocks9-chi"
     yield "block5_f32", without_noise((17, 19, 21), "<f4"), "rel", 1e-3, None, "swae-block5-chi"
+    yield "three_branch_f32", cells(), "abs", 0.05, None, "three-branch"
+    yield "three_branch_f64be", with_specials(cells().astype(">f8")), "rel", 1e-2, None, "three-branch"
+    yield "three_branch_slices", np.stack([cells(), -cells()]), "abs", 0.1, None, "three-branch"
     yield "linear_f64be", two_punctures().astype(">f8"), "abs", 2e-3, None, "linear-chunk32-chi"
     for name, dtype in (("f32", "<f4"), ("f64", "<f8"), ("f32be", ">f4"), ("f64be", ">f8")):
         smooth = without_noise((14, 15, 16), dtype)
@@ -155,9 +168,17 @@ def cases():
     yield "transform_nrmse_stack", stack_of_maps("<f8"), "nrmse", 1e-3, None
 
 
+def weights(name):
+    """A shipped weights file, or one of the fuzzer's seeds."""
+    for folder in (os.path.join(HERE, "..", "..", "weights"), SEEDS):
+        if os.path.exists(path := os.path.join(folder, name + ".safetensors")):
+            return path
+    sys.exit(f"make_golden: there are no weights {name}")
+
+
 def hash_of(name):
-    """What payloads call shipped weights by."""
-    with open(os.path.join(HERE, "..", "..", "weights", name + ".safetensors"), "rb") as f:
+    """What payloads call weights by."""
+    with open(weights(name), "rb") as f:
         return int.from_bytes(hashlib.sha256(f.read()).digest()[:8], "big")
 
 
@@ -185,6 +206,7 @@ def main():
     p.add_argument("--add", action="store_true", help="write the cases that are missing")
     p.add_argument("--engine")
     args = p.parse_args()
+    os.environ["H5NEURAL_WEIGHTS_PATH"] = SEEDS
     lib = engine.Engine(args.engine)
     version = lib.inspect(lib.encode(np.zeros(8, "<f4"), engine.LOSSLESS)).version
     folder = os.path.join(HERE, f"v{version}")
@@ -200,13 +222,13 @@ def main():
         w = csv.DictWriter(f, COLUMNS, delimiter="\t", lineterminator="\n")
         if not known:
             w.writeheader()
-        for name, a, mode, bound, fill, *weights in cases():
+        for name, a, mode, bound, fill, *named in cases():
             if name + ".payload" in known:
                 continue
-            payload = lib.encode(a, engine.MODES[mode], bound, fill, *map(hash_of, weights))
+            payload = lib.encode(a, engine.MODES[mode], bound, fill, *map(hash_of, named))
             info = lib.inspect(payload)
-            if weights and info.model != hash_of(*weights):
-                sys.exit(f"make_golden: {name} is coded without {weights[0]}")
+            if named and info.model != hash_of(*named):
+                sys.exit(f"make_golden: {name} is coded without {named[0]}")
             decoded = lib.decode(payload, a.nbytes)
             b = np.frombuffer(decoded, a.dtype).reshape(a.shape)
             if tuple(info.dims[:info.rank]) != a.shape or not holds(a, b, mode, bound, fill, info):

@@ -21,6 +21,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 sys.path.insert(0, os.path.join(ROOT, "h5tests", "format"))
 import random_payload  # noqa: E402
 import read_payload  # noqa: E402
+import read_three_branch  # noqa: E402
 
 
 def needs_a_model(path):
@@ -50,6 +51,19 @@ def agrees(payload, ways=None):
 @pytest.mark.parametrize("path", GOLDEN, ids=os.path.basename)
 def test_golden_payloads(path):
     agrees(open(path, "rb").read())
+
+
+THREE_BRANCH = sorted(glob.glob(os.path.join(ROOT, "h5tests", "golden", "v1", "three_branch_*.payload")))
+THREE_BRANCH_WEIGHTS = os.path.join(ROOT, "h5tests", "fuzz", "seeds", "weights", "three-branch.safetensors")
+
+
+@pytest.mark.parametrize("path", THREE_BRANCH, ids=os.path.basename)
+def test_three_branch(path):
+    """Its latents too are read from what the page says, and the hash of the values, which the library made, agrees."""
+    payload = open(path, "rb").read()
+    assert read_payload.Header(payload).model
+    read_payload.read_payload(payload, base_of=lambda h: read_three_branch.read_base(THREE_BRANCH_WEIGHTS, h.latents,
+                                                                                     h.extents))
 
 
 def test_enough_golden_payloads():

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cinttypes>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -20,7 +21,7 @@ namespace {
 
 using Row = std::map<std::string, std::string>;  // column of index.tsv -> text
 
-struct Golden {
+struct Payload {
   std::string path;
   Row row;
   std::vector<uint8_t> payload;
@@ -38,7 +39,7 @@ std::vector<uint8_t> read_file(const std::filesystem::path& path) {
   return {std::istreambuf_iterator<char>(in), {}};
 }
 
-void read_index(const std::filesystem::path& folder, std::vector<Golden>& all) {
+void read_index(const std::filesystem::path& folder, std::vector<Payload>& all) {
   std::ifstream in(folder / "index.tsv");
   std::string line;
   std::getline(in, line);
@@ -55,8 +56,8 @@ void read_index(const std::filesystem::path& folder, std::vector<Golden>& all) {
 }
 
 // Every golden payload of every version.
-std::vector<Golden> all_golden() {
-  std::vector<Golden> all;
+std::vector<Payload> all_golden() {
+  std::vector<Payload> all;
   for (const auto& entry : std::filesystem::directory_iterator(H5NEURAL_SOURCE_DIR "/h5tests/golden"))
     if (entry.is_directory() && std::filesystem::exists(entry.path() / "index.tsv"))
       read_index(entry.path(), all);
@@ -78,9 +79,23 @@ std::string hex(uint64_t v) {
 constexpr const char* kKinds[] = {"raw", "lossless", "walk", "constant", "repeats", "transform"};
 constexpr const char* kModes[] = {"lossless", "abs", "rel", "ratio", "psnr", "nrmse"};
 
-TEST(Golden, CoversEveryKindTypeAndByteOrder) {
+// Some payloads name weights that are seeds of the fuzzer.
+class Golden : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (const char* old = getenv(kPath)) old_ = old;
+    setenv(kPath, H5NEURAL_SOURCE_DIR "/h5tests/fuzz/seeds/weights", 1);
+  }
+  void TearDown() override { old_.empty() ? unsetenv(kPath) : setenv(kPath, old_.c_str(), 1); }
+
+ private:
+  static constexpr const char* kPath = "H5NEURAL_WEIGHTS_PATH";
+  std::string old_;
+};
+
+TEST_F(Golden, CoversEveryKindTypeAndByteOrder) {
   std::map<std::string, int> seen;
-  for (const Golden& g : all_golden())
+  for (const Payload& g : all_golden())
     ++seen[g.row.at("kind") + " " + g.row.at("type") + (g.row.at("big_endian") == "1" ? " big" : " little")];
   for (const char* kind : {"lossless", "walk", "constant", "repeats"})
     for (const char* type : {"f32", "f64"})
@@ -90,8 +105,8 @@ TEST(Golden, CoversEveryKindTypeAndByteOrder) {
   EXPECT_GT(seen["raw f32 little"], 0);
 }
 
-TEST(Golden, HeadersSayWhatWasWritten) {
-  for (const Golden& g : all_golden()) {
+TEST_F(Golden, HeadersSayWhatWasWritten) {
+  for (const Payload& g : all_golden()) {
     SCOPED_TRACE(g.path);
     h5n_info info{};
     h5n_error error{};
@@ -112,8 +127,8 @@ TEST(Golden, HeadersSayWhatWasWritten) {
   }
 }
 
-TEST(Golden, DecodesToTheSameBits) {
-  for (const Golden& g : all_golden()) {
+TEST_F(Golden, DecodesToTheSameBits) {
+  for (const Payload& g : all_golden()) {
     SCOPED_TRACE(g.path);
     std::vector<uint8_t> chunk(std::stoull(g.row.at("raw_bytes")));
     h5n_error error{};
@@ -126,9 +141,9 @@ TEST(Golden, DecodesToTheSameBits) {
 // The largest payload whose bits are all flipped: the checksum costs a pass over the payload for each.
 constexpr size_t kFlippedPayload = 600;
 
-TEST(Golden, AFlippedBitIsNamed) {
+TEST_F(Golden, AFlippedBitIsNamed) {
   size_t payloads = 0;
-  for (Golden& g : all_golden()) {
+  for (Payload& g : all_golden()) {
     if (g.payload.size() > kFlippedPayload) continue;
     SCOPED_TRACE(g.path);
     ++payloads;
@@ -146,8 +161,8 @@ TEST(Golden, AFlippedBitIsNamed) {
   EXPECT_GE(payloads, 10U);
 }
 
-TEST(Golden, ACutPayloadNeverDecodes) {
-  for (const Golden& g : all_golden()) {
+TEST_F(Golden, ACutPayloadNeverDecodes) {
+  for (const Payload& g : all_golden()) {
     SCOPED_TRACE(g.path);
     std::vector<uint8_t> chunk(std::stoull(g.row.at("raw_bytes")));
     const size_t step = std::max<size_t>(1, g.payload.size() / 200);

@@ -124,11 +124,35 @@ Arguments swae_arguments(const FamilyTask& t) {
   return args;
 }
 
+// ---- three-branch: a grid of latents
+
+constexpr uint64_t kFewestThreeBranch = 16;
+
+std::string why_not_three_branch(const FamilyTask& t) {
+  const size_t axes = t.data->sample().size();
+  if (axes < 2) return "three-branch learns chunks with 2 axes or more longer than 1; give --chunk";
+  const uint64_t count = t.data->count(Part::kLearn);
+  if (count >= kFewestThreeBranch && t.data->count(Part::kValidation) > 0) return {};
+  return fmt::format("{} chunks to learn from are too few: give at least {} chunks in all, or smaller ones",
+                     count, kFewestThreeBranch * 5 / 4);
+}
+
+uint64_t least_bytes_three_branch(const FamilyTask&) { return 0; }
+
+Arguments three_branch_arguments(const FamilyTask& t) {
+  Arguments args = common(t);
+  args.insert(args.begin(), {"train", "--model", "three-branch", "--checkpoint", t.checkpoint});
+  return args;
+}
+
 constexpr std::array kFamilies{
-    Family{"linear", "h5neural-linear", "install h5neural again, in one place", 3, false, why_not_linear,
-           least_bytes_linear, linear_arguments},
+    Family{"linear", "h5neural-linear", "install h5neural again, in one place", 3, false, false,
+           why_not_linear, least_bytes_linear, linear_arguments},
     Family{"swae", "h5neural-worker", "build with LibTorch (H5NEURAL_TORCH=ON, see docs/training.md)", 2,
-           true, why_not_swae, least_bytes_swae, swae_arguments}};
+           false, true, why_not_swae, least_bytes_swae, swae_arguments},
+    // It has paid nowhere yet (docs/notes/three-branch.md).
+    Family{"three-branch", "h5neural-worker", "build with LibTorch (H5NEURAL_TORCH=ON, see docs/training.md)",
+           1, true, false, why_not_three_branch, least_bytes_three_branch, three_branch_arguments}};
 
 }  // namespace
 

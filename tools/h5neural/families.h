@@ -30,7 +30,8 @@ struct Family {
   const char* name;
   const char* program;                         // that learns it
   const char* remedy;                          // where that program is not installed
-  double share;                                // of the time, beside the others' shares
+  double share;                                // of the time of all, beside the others' shares
+  bool by_name_only;                           // the automatic choice leaves it out
   bool snapshots;                              // writes its weights as they are from time to time
   std::string (*why_not)(const FamilyTask&);   // why it cannot learn this; empty when it can
   uint64_t (*least_bytes)(const FamilyTask&);  // that its weights will have

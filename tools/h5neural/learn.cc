@@ -162,7 +162,7 @@ class Learner {
     std::vector<const Family*> able;
     std::vector<std::string> why_not;
     for (const Family& f : families()) {
-      if (r_.model != "auto" && r_.model != f.name) continue;
+      if (r_.model == "auto" ? f.by_name_only : r_.model != f.name) continue;
       std::string why = f.why_not(task_of(f));
       if (why.empty() && program_path(f.program).empty())
         why = fmt::format("it needs {}, which is not in this install; {}", f.program, f.remedy);
