@@ -86,15 +86,21 @@ size_t LatentCoder::table_of(int64_t size) const {
 
 Bytes LatentCoder::write(const LatentGrid& grid, size_t gain, std::span<const int32_t> q) const {
   RansEncoder out;
-  out.begin_batch();
+  std::vector<uint32_t> ranges;
+  ranges.reserve(q.size());
+  uint64_t cost = 0;
+  const auto symbol = [&](const Table& t, size_t s) {
+    ranges.push_back(uint32_t{t.start[s]} << 16 | t.frequency[s]);
+    cost += t.cost[s];
+  };
   std::vector<int32_t> known(q.begin(), q.end());
   contexts_.walk(grid, gain, known, [&](size_t i, size_t, int64_t prediction, int64_t size) {
     const Table& t = tables_[table_of(size)];
     const int64_t rest = q[i] - prediction, beyond = std::abs(rest) - t.limit;
     if (beyond <= 0) {
-      out.symbol(t, static_cast<int>(symbol_of(rest)));
+      symbol(t, symbol_of(rest));
     } else {  // the number beyond >= 1: its width, then the bits below its highest, then the sign
-      out.symbol(t, t.symbols - 1);
+      symbol(t, static_cast<size_t>(t.symbols - 1));
       const int width = std::bit_width(static_cast<uint64_t>(beyond)) - 1;
       out.raw().put(static_cast<uint64_t>(width), kWidthBits);
       out.raw().put(static_cast<uint64_t>(beyond) & ((uint64_t{1} << width) - 1), width);
@@ -102,6 +108,8 @@ Bytes LatentCoder::write(const LatentGrid& grid, size_t gain, std::span<const in
     }
     return q[i];
   });
+  std::copy(ranges.begin(), ranges.end(), out.begin_batch(ranges.size()));
+  out.add_cost(cost);
   return out.finish();
 }
 
