@@ -6,14 +6,13 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <map>
 #include <optional>
 
 #include "bounds/lattice.h"
-#include "bounds/range.h"
 #include "codec/decode.h"
 #include "codec/exact_bytes.h"
 #include "codec/params.h"
+#include "codec/setting.h"
 #include "corrections/box.h"
 #include "corrections/choose_schedule.h"
 #include "corrections/places.h"
@@ -32,19 +31,17 @@
 namespace h5neural {
 namespace {
 
-// A value that fills at least this share of a chunk may be worth a class of its own.
-constexpr double kDominantShare = 0.12;
 // From this effort every schedule codes the whole chunk, below it the one that codes a part of it best.
 constexpr uint32_t kAllSchedulesFrom = 8;
 // From this effort each schedule is tried with straight ends as well.
 constexpr uint32_t kStraightFrom = 5;
 // From this effort models that serve any field are tried on each.
 constexpr uint32_t kGeneralModelsFrom = 7;
-// Under a pointwise bound a step of the transform in bins, and what a bit is worth in squared steps: measured
-// best on the average of all fields (docs/notes/transform.md).
-constexpr double kHopeless = 1.2;  // a search ends at this many times the size of the best
+// A search ends at this many times the size of the best.
+constexpr double kHopeless = 1.2;
+// A step of the transform in bins, and what a bit is worth in squared steps: measured best on the average of
+// all fields (docs/notes/transform.md).
 constexpr double kPointwiseStep = 1.4, kPointwiseLambda = 0.08, kL2Step = 2, kL2Lambda = 0.11;
-
 // From this effort places may learn from plane to plane.
 constexpr uint32_t kPlacesFrom = 3;
 
@@ -52,18 +49,21 @@ template <class T>
 class Encoder {
  public:
   Encoder(const h5n_params& params, ByteSpan native, const EncoderParts& parts)
-      : params_(params), native_(native), parts_(parts) {
+      : params_(params),
+        native_(native),
+        parts_(parts),
+        values_(native.size() / sizeof(T)),
+        settings_(params, values_) {
     extents_.rank = static_cast<int>(params.rank);
     std::copy_n(params.dims, params.rank, extents_.n.begin());
-    values_.resize(extents_.count());
     std::memcpy(values_.data(), native.data(), native.size());
   }
 
   Bytes run() {
     if (params_.mode == H5N_PSNR || params_.mode == H5N_NRMSE) {
       search_l2();
-    } else if (const auto s = lossy_setting()) {
-      encode_with(*s);
+    } else {
+      encode_with(settings_.plain());
     }
     // A payload that the reader does not bring back inside the bound would be a defect of ours: kept exactly
     // instead.
@@ -73,147 +73,16 @@ class Encoder {
   }
 
  private:
-  // One way to code the chunk: which points are special, and the bound of the others.
-  struct Setting {
-    double bound = 0;          // absolute, or pointwise relative for H5N_RATIO; 0: exact
-    double abs_bound = 0;      // as it goes into the header
-    double low = 0, high = 0;  // of the regular values
-    Specials specials;
-  };
-
-  // ---- specials
-  // -----------------------------------------------------------------------------------------------
-
-  static uint64_t bits_of(T x) {
-    return std::bit_cast<std::conditional_t<sizeof(T) == 4, uint32_t, uint64_t>>(x);
-  }
-
-  static bool always_special(T x) { return !std::isfinite(x) || (x == 0 && std::signbit(x)); }
-
-  // Classes for the points whose bits `special` names or that no lattice can carry.
-  Specials classify(const std::map<uint64_t, bool>& special) const {
-    Specials s;
-    std::map<uint64_t, uint8_t> known;
-    std::vector<uint8_t> classes;
-    std::vector<size_t> literal;
-    bool any = false;
-    size_t first = 0;
-    if (special.empty()) {  // the common case: nothing special at all
-      while (first < values_.size() && !always_special(values_[first])) ++first;
-    }
-    if (first == values_.size()) return s;
-    classes.assign(values_.size(), 0);
-    for (size_t k = first; k < values_.size(); ++k) {
-      const uint64_t bits = bits_of(values_[k]);
-      if (!always_special(values_[k]) && (special.empty() || !special.contains(bits))) continue;
-      any = true;
-      const auto it = known.find(bits);
-      if (it != known.end()) {
-        classes[k] = it->second;
-      } else if (s.patterns.size() < kMaxPatterns) {
-        s.patterns.push_back(bits);
-        known[bits] = classes[k] = static_cast<uint8_t>(s.patterns.size());
-      } else {
-        literal.push_back(k);
-        s.literals.push_back(bits);
-      }
-    }
-    for (const size_t k : literal) classes[k] = static_cast<uint8_t>(s.patterns.size() + 1);
-    if (any) s.classes = std::move(classes);
-    return s;
-  }
-
-  // ---- settings
-  // -----------------------------------------------------------------------------------------------
-
-  // Nothing where only exact coding keeps the bound.
-  std::optional<Setting> lossy_setting() {
-    std::map<uint64_t, bool> special;
-    if (params_.has_fill) special[params_.fill] = true;
-    Setting s;
-    if (params_.mode != H5N_LOSSLESS && params_.mode != H5N_RATIO) {
-      const Specials known = classify(special);
-      const ValueRange range = value_range<T>(values_, known.classes);
-      for (const double v : range.sentinels) {
-        special[bits_of(static_cast<T>(v))] = true;
-        if (v == 0) special[bits_of(T{0})] = true;
-      }
-      range_ = range.high - range.low;
-    }
-    s.specials = classify(special);
-    special_ = special;
-    if (!find_range(s)) return s;  // nothing but specials
-    s.bound = s.abs_bound = params_.bound;
-    if (params_.mode == H5N_LOSSLESS) s.bound = s.abs_bound = 0;
-    if (params_.mode == H5N_REL) s.bound = s.abs_bound = short_double_below(params_.bound * range_);
-    if (params_.mode == H5N_RATIO) s.abs_bound = std::nan("");
-    return s;
-  }
-
-  bool find_range(Setting& s) const {
-    s.low = std::numeric_limits<double>::infinity();
-    s.high = -s.low;
-    for (size_t k = 0; k < values_.size(); ++k) {
-      if (!s.specials.classes.empty() && s.specials.classes[k] != 0) continue;
-      s.low = std::min(s.low, static_cast<double>(values_[k]));
-      s.high = std::max(s.high, static_cast<double>(values_[k]));
-    }
-    if (s.low <= s.high) return true;
-    s.low = s.high = 0;
-    return false;
-  }
-
-  // The bits of the value that fills most of the chunk, where it is worth trying as a class.
-  std::optional<uint64_t> dominant(const Specials& s) const {
-    const auto regular = [&](size_t k) { return s.classes.empty() || s.classes[k] == 0; };
-    // Such a value shows in a sample; how often it occurs is then counted.
-    std::vector<T> sample;
-    const size_t every = std::max<size_t>(1, values_.size() / 1024) | 1;
-    for (size_t k = 0; k < values_.size(); k += every) {
-      if (regular(k)) sample.push_back(values_[k]);
-    }
-    std::sort(sample.begin(), sample.end());
-    size_t most = 0;
-    T value{};
-    for (size_t k = 0; k < sample.size();) {
-      const size_t end = static_cast<size_t>(
-          std::upper_bound(sample.begin() + static_cast<ptrdiff_t>(k), sample.end(), sample[k]) -
-          sample.begin());
-      if (end - k > most) {
-        most = end - k;
-        value = sample[k];
-      }
-      k = end;
-    }
-    if (double(most) < kDominantShare / 2 * double(sample.size())) return {};
-    size_t count = 0, all = 0;
-    for (size_t k = 0; k < values_.size(); ++k) {
-      if (!regular(k)) continue;
-      ++all;
-      count += values_[k] == value;
-    }
-    if (count == all || double(count) < kDominantShare * double(values_.size())) return {};
-    return bits_of(value);
-  }
-
   // ---- candidates
   // ---------------------------------------------------------------------------------------------
+
+  std::optional<Setting> masked(const Setting& s) const {
+    return parts_.masks && params_.mode != H5N_LOSSLESS ? settings_.masked(s) : std::nullopt;
+  }
 
   void encode_with(const Setting& s) {
     encode_setting(s);
     if (const auto m = masked(s)) encode_setting(*m);
-  }
-
-  // The same with the value that fills much of the chunk as a class of its own, where there is one.
-  std::optional<Setting> masked(const Setting& s) const {
-    if (params_.mode == H5N_LOSSLESS || !parts_.masks) return {};
-    const auto bits = dominant(s.specials);
-    if (!bits) return {};
-    std::map<uint64_t, bool> special = special_;
-    special[*bits] = true;
-    Setting m = s;
-    m.specials = classify(special);
-    return find_range(m) ? std::optional(std::move(m)) : std::nullopt;
   }
 
   void encode_setting(const Setting& s) {
@@ -645,21 +514,20 @@ class Encoder {
   // -----------------------------------------------------------------------------------------------
 
   void search_l2() {
-    auto s = lossy_setting();
-    if (!s || range_ == 0) return;
-    regular_ =
-        s->specials.classes.empty()
-            ? values_.size()
-            : static_cast<size_t>(std::count(s->specials.classes.begin(), s->specials.classes.end(), 0));
+    Setting s = settings_.plain();
+    if (settings_.range() == 0) return;
+    regular_ = s.specials.classes.empty()
+                   ? values_.size()
+                   : static_cast<size_t>(std::count(s.specials.classes.begin(), s.specials.classes.end(), 0));
     const double nrmse = params_.mode == H5N_NRMSE ? params_.bound : std::pow(10.0, -params_.bound / 20);
-    rmse_limit_ = nrmse * range_;
-    s->bound = s->abs_bound = short_double_above(rmse_limit_ * std::sqrt(3.0));
+    rmse_limit_ = nrmse * settings_.range();
+    s.bound = s.abs_bound = short_double_above(rmse_limit_ * std::sqrt(3.0));
     if (parts_.transform) {
-      search_transform(*s);
-      if (const auto m = masked(*s)) search_transform(*m);
+      search_transform(s);
+      if (const auto m = masked(s)) search_transform(*m);
       if (!best_.empty() && !models_promise() && (params_.effort < 3 || !walk_promises_)) return;
     }
-    search_walks(*s);
+    search_walks(s);
   }
 
   // Whether a model, which has a walk after it, may do better than a transform: one was asked for, or there
@@ -805,8 +673,7 @@ class Encoder {
   EncoderParts parts_;
   Extents extents_;
   std::vector<T> values_;
-  std::map<uint64_t, bool> special_;
-  double range_ = 0;        // of the regular values, for rel, psnr and nrmse
+  Settings<T> settings_;
   size_t regular_ = 1;      // number of regular values
   double rmse_limit_ = -1;  // L2 modes only
   size_t round_size_ = 0;   // of the smallest candidate at the bound being tried, and its error
