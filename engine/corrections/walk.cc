@@ -64,7 +64,7 @@ void begin_coset(const WalkInput& in, const LevelState& level, uint8_t axes, int
   c.context.resize(room);
   c.skip.clear();
   if (in.skip.empty()) return;
-  c.skip.resize(c.points);
+  c.skip.resize(room);
   uint8_t* out = c.skip.data();
   for_chunk_rows(in, level, c, [&](const Index4&, int64_t at, int64_t step) {
     const uint8_t* from = in.skip.data() + at;

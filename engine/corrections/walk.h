@@ -71,7 +71,7 @@ struct CosetState {
   Index4 count{};
   int64_t points = 0;
   std::shared_ptr<const CosetGeometry> geometry;
-  std::vector<uint8_t> skip;  // empty, or 1 where the point is not coded
+  std::vector<uint8_t> skip;  // empty, or 1 where the point is not coded, with room for kernels
   Array<int32_t> prediction, quantised;
   Array<uint8_t> context;
 };

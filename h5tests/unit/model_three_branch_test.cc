@@ -153,7 +153,7 @@ std::vector<int32_t> cells(const Extents& e, int rank, int32_t size, uint32_t se
       rest /= e.n[k];
     }
     const auto [it, fresh] = of.try_emplace(at, 0);
-    if (fresh) it->second = static_cast<int32_t>(draw() % static_cast<uint32_t>(2 * size)) - size;
+    if (fresh) it->second = static_cast<int32_t>(draw() % (2 * static_cast<uint32_t>(size))) - size;
     f[i] = it->second;
   }
   return f;
