@@ -77,7 +77,7 @@ class Encoder {
   // ---------------------------------------------------------------------------------------------
 
   std::optional<Setting> masked(const Setting& s) const {
-    return parts_.masks && params_.mode != H5N_LOSSLESS ? settings_.masked(s) : std::nullopt;
+    return parts_.masks ? settings_.masked(s) : std::nullopt;
   }
 
   void encode_with(const Setting& s) {

@@ -4,28 +4,18 @@ weights file and a section to the base. Integers throughout; slow and plain. May
 import itertools
 import json
 import math
-import struct
 
 import numpy as np
 from read_payload import Bytes, Residuals, Table, require
+from read_weights import WeightsFile
 
 LATTICE = 1 << 30
 
 
-class Weights:
+class Weights(WeightsFile):
     def __init__(self, path):
-        with open(path, "rb") as f:
-            data = f.read()
-        n = struct.unpack("<Q", data[:8])[0]
-        self.header, self.data = json.loads(data[8:8 + n]), data[8 + n:]
-        self.metadata = self.header["__metadata__"]
+        super().__init__(path)
         self.config = json.loads(self.metadata["config"])
-
-    def array(self, name):
-        entry = self.header[name]
-        begin, end = entry["data_offsets"]
-        kind = {"I8": "i1", "I16": "<i2", "I32": "<i4"}[entry["dtype"]]
-        return np.frombuffer(self.data[begin:end], kind).astype("i8").reshape(entry["shape"])
 
     def run(self, name, x):
         """A program of one input and one output."""

@@ -2,7 +2,6 @@
 import ctypes
 import json
 import os
-import struct
 import subprocess
 import sys
 
@@ -15,24 +14,14 @@ from fields import ABS, ID, REL
 from test_cli import PLUGIN_DIR, ROOT, h5neural, pytestmark  # noqa: F401 (a fixture and a mark)
 from test_weights import WEIGHTS, renamed
 
+sys.path.insert(0, os.path.join(ROOT, "h5tests", "format"))
+from read_weights import WeightsFile  # noqa: E402
+
 BLOCKS = os.path.join(ROOT, "weights", "swae-block5-chi.safetensors")
 
 
-class Weights:
-    """A weights file and its programs, by docs/weights-format.md alone."""
-
-    def __init__(self, path):
-        with open(path, "rb") as f:
-            data = f.read()
-        n = struct.unpack("<Q", data[:8])[0]
-        self.header, self.data = json.loads(data[8:8 + n]), data[8 + n:]
-        self.metadata = self.header["__metadata__"]
-
-    def array(self, name):
-        entry = self.header[name]
-        begin, end = entry["data_offsets"]
-        kind = {"I8": "i1", "I16": "<i2", "I32": "<i4"}[entry["dtype"]]
-        return np.frombuffer(self.data[begin:end], kind).astype("i8").reshape(entry["shape"])
+class Weights(WeightsFile):
+    """And its programs."""
 
     def number(self, what):
         return self.array(what) if isinstance(what, str) else what
