@@ -41,10 +41,13 @@ void apply_specials(const Payload& p, const Specials& s, std::span<uint8_t> out)
   p.type == H5N_FLOAT32 ? apply_specials<uint32_t>(s, out) : apply_specials<uint64_t>(s, out);
 }
 
-std::vector<int32_t> base_field(const Payload& p) {
+std::vector<int32_t> base_field(const Payload& p, const Model* model) {
   std::vector<int32_t> base;
-  if (p.model == 0) return base;
-  const auto model = find_model(p.model);
+  if (model == nullptr) return base;
+  if (model->network() != nullptr) {
+    if (!p.latents.empty()) fail_corrupt("its model has no latents");
+    return base;
+  }
   const Extents extents = p.extents.folded();
   if (!model->serves(extents)) fail_corrupt("its model does not serve these extents");
   base.resize(p.extents.count());
@@ -52,15 +55,21 @@ std::vector<int32_t> base_field(const Payload& p) {
   return base;
 }
 
+std::shared_ptr<const Model> model_of(const Payload& p) {
+  return p.model == 0 ? nullptr : find_model(p.model);
+}
+
 // What a walk needs: after the lattice u8 0, or the axis of a reference plus 1 (plus 8 where places learn),
 // its length and its section; then the walk.
 struct OpenWalk {
+  std::shared_ptr<const Model> model;
   std::vector<int32_t> base;
   WalkInput in;
   ByteSpan section;
 
   OpenWalk(const Payload& p, const Lattice& lattice, const Specials& specials, ByteReader& r)
-      : base(base_field(p)) {
+      : model(model_of(p)), base(base_field(p, model.get())) {
+    if (model) in.network = model->network();
     in.n = fold(p.extents);
     in.step_bits = lattice.step_bits;
     in.skip = specials.classes;
@@ -169,8 +178,9 @@ uint32_t preview_points(const Payload& p, const Specials& specials, std::span<in
                         Lattice& lattice) {
   ByteReader r(p.corrections);
   lattice = Lattice::read(r);
-  if (p.model != 0) {
-    const std::vector<int32_t> field = base_field(p);
+  const auto model = model_of(p);
+  if (model && model->network() == nullptr) {
+    const std::vector<int32_t> field = base_field(p, model.get());
     std::copy(field.begin(), field.end(), points.begin());
     return H5N_SHOWN_BASE;
   }

@@ -37,6 +37,8 @@ constexpr uint32_t kAllSchedulesFrom = 8;
 constexpr uint32_t kStraightFrom = 5;
 // From this effort models that serve any field are tried on each.
 constexpr uint32_t kGeneralModelsFrom = 7;
+// A network in the walk is tried where the walk takes at most this many times the bytes of the best.
+constexpr double kNetworkNear = 1.15;
 // A search ends at this many times the size of the best.
 constexpr double kHopeless = 1.2;
 // A step of the transform in bins, and what a bit is worth in squared steps: measured best on the average of
@@ -99,11 +101,25 @@ class Encoder {
     in.step_bits = lattice.step_bits;
     in.skip = s.specials.classes;
     const Audition schedules = likely_schedules(in, target, target);
+    smallest_walk_ = {};
     const bool plain = params_.model == H5N_MODEL_AUTO || params_.model == H5N_MODEL_NONE;
     if (plain) offer_plain(s, lattice, in, schedules, target);
     // A model that was asked for and has nothing to offer must not cost more than none.
     if (!offer_models(s, lattice, in, schedules.best, target) && !plain)
       offer_plain(s, lattice, in, schedules, target);
+    if (parts_.samples != nullptr) take_samples(in, target);
+    offer_networks(s, lattice, in, target);
+  }
+
+  void take_samples(WalkInput in, const std::vector<double>& target) const {
+    if (!smallest_walk_) return;
+    in.base = smallest_walk_->field;
+    in.learns = smallest_walk_->learns;
+    in.network = parts_.network;
+    WalkEffort w = effort();
+    w.samples_out = parts_.samples;
+    std::vector<int32_t> decoded;
+    encode_walk(in, smallest_walk_->schedule, target, w, decoded);
   }
 
   // The schedules that are worth a whole coding. `rest`: the target less the base.
@@ -221,25 +237,27 @@ class Encoder {
     return params_.effort < 9 ? PlanEffort{1.0 / 2, 6, 1} : PlanEffort{1.0, 6, 2};
   }
 
+  std::vector<std::shared_ptr<const Model>> models_to_try() const {
+    if (params_.model != H5N_MODEL_AUTO) return {find_model(params_.model)};
+    if (params_.effort == 0) return {};
+    auto models = all_models();
+    std::erase_if(models,
+                  [this](const auto& m) { return m->general() && params_.effort < kGeneralModelsFrom; });
+    return models;
+  }
+
   // Tries every schedule, so that the automatic choice is never larger than the same model by name. Returns
   // whether there was anything to offer.
   bool offer_models(const Setting& s, const Lattice& lattice, WalkInput in,
                     const std::vector<Schedule>& schedules, const std::vector<double>& target) {
     if (params_.model == H5N_MODEL_NONE || !parts_.models || lattice.domain != Lattice::kLinear) return false;
-    std::vector<std::shared_ptr<const Model>> models;
-    if (params_.model != H5N_MODEL_AUTO) {
-      models.push_back(find_model(params_.model));
-    } else if (params_.effort > 0) {
-      models = all_models();
-    }
+    const std::vector<std::shared_ptr<const Model>> models = models_to_try();
     if (models.empty()) return false;
     const std::vector<int32_t> field = filled(s, target);
     const Extents extents = extents_.folded();
     bool offered = false;
     for (const auto& model : models) {
-      if (!model->serves(extents)) continue;
-      if (params_.model == H5N_MODEL_AUTO && model->general() && params_.effort < kGeneralModelsFrom)
-        continue;
+      if (model->network() != nullptr || !model->serves(extents)) continue;
       const auto latents = model->encode(field, extents, 1 << lattice.step_bits);
       if (!latents) continue;
       std::vector<int32_t> base(field.size());
@@ -249,6 +267,21 @@ class Encoder {
       offer_walks(s, lattice, in, schedules, target, {model.get(), *latents, Bytes{0}});
     }
     return offered;
+  }
+
+  // The smallest walk once more, with a network in it.
+  void offer_networks(const Setting& s, const Lattice& lattice, WalkInput in,
+                      const std::vector<double>& target) {
+    if (params_.model == H5N_MODEL_NONE || !parts_.models || !smallest_walk_) return;
+    const SmallestWalk walk = std::move(*smallest_walk_);
+    if (params_.model == H5N_MODEL_AUTO && double(walk.bytes) > kNetworkNear * double(bar())) return;
+    in.base = walk.field;
+    in.learns = walk.learns;
+    for (const auto& model : models_to_try()) {
+      in.network = model->network();
+      if (in.network == nullptr) continue;
+      offer_walks(s, lattice, in, {walk.schedule}, target, {model.get(), {}, walk.reference});
+    }
   }
 
   // `walk`: without one.
@@ -390,6 +423,15 @@ class Encoder {
     finish(p, s, decoded);
   }
 
+  // Of those without a model.
+  struct SmallestWalk {
+    size_t bytes = 0;
+    Schedule schedule;
+    Bytes reference;
+    std::vector<int32_t> field;  // of the reference
+    bool learns = false;
+  };
+
   // Where the base of a walk comes from: a model and its latents, or a reference and its bytes, or neither.
   struct Base {
     const Model* model = nullptr;
@@ -411,12 +453,16 @@ class Encoder {
       c.walk = encode_walk(in, schedules[static_cast<size_t>(k)], target, effort(), c.points);
     });
     size_t least = std::numeric_limits<size_t>::max();
-    for (const Coded& c : coded) {
+    for (size_t k = 0; k < coded.size(); ++k) {
       ByteWriter section;
       section.bytes(base.reference);
-      section.bytes(c.walk);
-      finish_lattice(s, lattice, c.points, H5N_KIND_WALK, section.take(), base);
-      least = std::min(least, c.walk.size());
+      section.bytes(coded[k].walk);
+      const size_t bytes = finish_lattice(s, lattice, coded[k].points, H5N_KIND_WALK, section.take(), base);
+      least = std::min(least, coded[k].walk.size());
+      if (base.model == nullptr && (!smallest_walk_ || bytes < smallest_walk_->bytes)) {
+        smallest_walk_ =
+            SmallestWalk{bytes, schedules[k], base.reference, {in.base.begin(), in.base.end()}, in.learns};
+      }
     }
     return least;
   }
@@ -679,7 +725,8 @@ class Encoder {
   size_t round_size_ = 0;   // of the smallest candidate at the bound being tried, and its error
   double round_rmse_ = 0;
   bool walk_promises_ = false;
-  unsigned finer_ = 0;     // quarter octaves by which bins narrow from level to level
+  unsigned finer_ = 0;  // quarter octaves by which bins narrow from level to level
+  std::optional<SmallestWalk> smallest_walk_;
   Bytes best_;             // the smallest candidate so far
   double best_bound_ = 0;  // its pointwise bound
 };

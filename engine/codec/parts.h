@@ -1,8 +1,11 @@
 // parts.h: the parts of the writer that can be left out, one by one, to measure what each brings
-// (tools/measure-parts). Not in the public API: users choose an effort.
+// (tools/measure-parts), and what a training takes from it. Not in the public API: users choose an effort.
 #pragma once
 
 namespace h5neural {
+
+struct NetworkSamples;
+struct WalkNetwork;
 
 struct EncoderParts {
   bool order = true;  // body centres first; else the cosets from the thinnest to the fullest, as axis passes
@@ -17,6 +20,9 @@ struct EncoderParts {
   bool transform = true;  // wavelets
   bool narrowing = true;  // narrower bins at coarse levels, L2 modes
   bool models = true;     // networks
+  // For training: what `network` would learn from in the smallest walk of each setting.
+  const WalkNetwork* network = nullptr;
+  NetworkSamples* samples = nullptr;
 };
 
 }  // namespace h5neural

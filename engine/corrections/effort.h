@@ -3,6 +3,8 @@
 
 namespace h5neural {
 
+struct NetworkSamples;
+
 struct WalkEffort {
   int pool = 16000;           // points of a coset that are looked at for predictors and weights,
   int samples = 4000;         // and about how many of them, where there is something to predict, are used
@@ -13,6 +15,7 @@ struct WalkEffort {
   bool tables = true;         // fit a table to each context
   int rounds = 2;             // of reweighted least squares
   double spare = 0.005;       // share of the bytes given away for reading speed
+  NetworkSamples* samples_out = nullptr;  // where to put what a network would learn from, for training
 };
 
 // Of an effort from 0 (fastest) to 9.

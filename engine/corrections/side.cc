@@ -75,6 +75,26 @@ bool SideModels::told(BitDecoder& c) {
   return last_told_;
 }
 
+void SideModels::network(BitEncoder& c, const NetworkChoice& n) {
+  c.bit(asked_[last_asked_], !n.asked());
+  last_asked_ = n.asked();
+  if (!n.asked()) return;
+  quarters_[0].encode(c, n.move - last_network_.move);
+  quarters_[1].encode(c, n.change - last_network_.change);
+  last_network_ = n;
+}
+
+NetworkChoice SideModels::network(BitDecoder& c) {
+  last_asked_ = !c.bit(asked_[last_asked_]);
+  if (!last_asked_) return {};
+  const int64_t move = int64_t{last_network_.move} + quarters_[0].decode(c),
+                change = int64_t{last_network_.change} + quarters_[1].decode(c);
+  if (move < 0 || move > kMostQuarters || change < 0 || change > kMostQuarters)
+    fail_corrupt("a network is followed too far");
+  last_network_ = {static_cast<int>(move), static_cast<int>(change)};
+  return last_network_;
+}
+
 TableChoice SideModels::implied(int suggested) const {
   return {shape_, std::clamp(suggested + shift_, 0, kMaxScale)};
 }

@@ -38,6 +38,13 @@ struct TableChoice {
   int scale = 0;  // 0 .. kMaxScale
 };
 
+// How far a coset follows a network (network.h), in quarters of what it says; neither: it is not asked.
+struct NetworkChoice {
+  int move = 0, change = 0;  // of the prediction, of the context; 0 to kMostQuarters
+  bool asked() const { return move != 0 || change != 0; }
+};
+constexpr int kMostQuarters = 7;
+
 class SideModels {
  public:
   void predictor(BitEncoder& c, int order, const PredictorChoice& p);
@@ -53,6 +60,8 @@ class SideModels {
   int blend(BitDecoder& c) { return static_cast<int>(c.raw(3)); }
   void told(BitEncoder& c, bool told);
   bool told(BitDecoder& c);
+  void network(BitEncoder& c, const NetworkChoice& n);
+  NetworkChoice network(BitDecoder& c);
   // What a context with few points uses: nothing is sent.
   TableChoice implied(int suggested) const;
 
@@ -65,6 +74,10 @@ class SideModels {
   IntModel weight_;
   std::array<BitModel, 2> told_;  // by the context before
   bool last_told_ = false;
+  std::array<BitModel, 2> asked_;  // a network; by the coset before
+  std::array<IntModel, 2> quarters_;
+  NetworkChoice last_network_{4, 4};
+  bool last_asked_ = true;
   std::array<BitModel, 3> shape_same_;
   std::array<BitModel, 3> shape_other_;
   IntModel scale_;

@@ -20,13 +20,16 @@
 
 namespace h5neural {
 
+struct WalkNetwork;
+
 // What reader and writer both know before the corrections are read.
 struct WalkInput {
   Index4 n{1, 1, 1, 1};
-  int step_bits = 0;              // the bin of the bound is 2^step_bits lattice units
-  std::span<const int32_t> base;  // empty, or one value a point: the walk codes the difference from it
-  std::span<const uint8_t> skip;  // empty, or 1 where a point is not coded
-  bool learns = false;            // whether places learn from plane to plane (places.h)
+  int step_bits = 0;                     // the bin of the bound is 2^step_bits lattice units
+  std::span<const int32_t> base;         // empty, or one value a point: the walk codes the difference from it
+  std::span<const uint8_t> skip;         // empty, or 1 where a point is not coded
+  bool learns = false;                   // whether places learn from plane to plane (places.h)
+  const WalkNetwork* network = nullptr;  // refines predictions and contexts, where there is one (network.h)
 };
 
 // About the standard deviation of what points are off by, in lattice units.

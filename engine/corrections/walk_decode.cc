@@ -1,6 +1,7 @@
 // walk_decode.cc: the reader of a corrections section; see walk.h. Section: varint length of the side
 // information | side information (adaptive binary coder) | residuals (rANS).
 #include "corrections/interpolate.h"
+#include "corrections/network.h"
 #include "corrections/places.h"
 #include "corrections/residual.h"
 #include "corrections/walk.h"
@@ -101,11 +102,20 @@ class WalkDecoder {
       learning(s, taps);
     } else {
       choose_contexts(s, taps, c, 0, rows_of(c));
+      if (network_serves(in_, c)) refine_by_network(s);
       gather(0, c.points);
       decode(read_tables(contexts_));
       scatter(0, c.points);
     }
     accept(s, c);
+  }
+
+  void refine_by_network(const LevelState& s) {
+    const NetworkChoice choice = models_.network(side_);
+    if (!choice.asked()) return;
+    NetworkView said(in_, s, coset_);
+    said.ask();
+    follow(said, choice, context_origin(in_, s), coset_);
   }
 
   // A coset whose places learn, block by block. Contexts are not known before, so the side information says

@@ -5,6 +5,7 @@
 
 #include "corrections/context_counts.h"
 #include "corrections/fit.h"
+#include "corrections/network.h"
 #include "corrections/places.h"
 #include "corrections/residual.h"
 #include "corrections/walk.h"
@@ -89,14 +90,19 @@ class WalkEncoder {
     models_.predictor(side_, c.order, choice);
     predict(s, predictor_taps(s, c, coefficients(in_, *c.geometry, choice)), c);
     const bool learning = places_learn(in_, s, c);
-    if (learning) {
-      learn(s);
-    } else {
-      quantise_planes(s, 0, c.points);
-    }
+    if (learning) learn(s);
     if (c.points >= kWeightsFrom) models_.weights(side_, weights_[c.order], fit_.weights(weights_[c.order]));
     choose_contexts(s, context_taps(in_, s, c, weights_[c.order]), c, 0, rows_of(c));
-    if (learning) blend_contexts();
+    if (learning) {
+      blend_contexts();
+    } else {
+      if (effort_.samples_out != nullptr) {
+        take_samples(s);
+      } else if (network_serves(in_, c)) {
+        follow_network(s);
+      }
+      quantise_planes(s, 0, c.points);
+    }
     const Coded all = coded(0, c.points);
     const ContextTables tables = write_tables(all, learning);
     if (!learning) {
@@ -167,6 +173,50 @@ class WalkEncoder {
     for (int64_t k = 0; k < c.points; ++k) c.context[k] = blended(c.context[k], history_[k], best);
   }
 
+  // How far a network is followed: what costs least by the entropy of each context, of a part of the points.
+  void follow_network(const LevelState& s) {
+    CosetState& c = coset_;
+    NetworkView said(in_, s, c);
+    said.ask();
+    const int origin = context_origin(in_, s);
+    const double per_bin = 1.0 / s.bin;
+    const auto count = static_cast<int64_t>(said.points.size());
+    const int64_t every = std::max<int64_t>(1, count / kNetworkTried);
+    const auto price = [&](const NetworkChoice& choice) {
+      constexpr int kMost = 15;
+      std::array<std::array<int64_t, 2 * kMost + 1>, kContexts> seen{};
+      for (int64_t i = 0; i < count; i += every) {
+        const int64_t k = said.points[i];
+        const int32_t p = moved(c.prediction[k], said.move[i], choice.move, c.context[k], origin);
+        const int32_t q = quantise(own_[k], p, per_bin);
+        ++seen[changed(c.context[k], said.change[i], choice.change)][std::clamp(q, -kMost, kMost) + kMost];
+      }
+      double bits = 0;
+      for (const auto& counts : seen) bits += entropy(counts);
+      return bits * double(every);
+    };
+    NetworkChoice best;
+    double least = price(best);
+    if (count > 0) {
+      least -= kNetworkTold;
+      const auto consider = [&](int move, int change) {
+        const NetworkChoice choice{move, change};
+        const double bits = price(choice);
+        if (bits < least) least = bits, best = choice;
+      };
+      consider(0, 4);
+      consider(4, 4);
+      for (const int move : {2, 3, 5, 6}) consider(move, 4);
+      const int move = best.move;
+      for (const int change : {0, 2, 3, 5, 6}) consider(move, change);
+    }
+    models_.network(side_, best);
+    if (best.asked()) follow(said, best, origin, c);
+  }
+
+  // What a network would learn from.
+  void take_samples(const LevelState& s);
+
   static double entropy(std::span<const int64_t> counts) {
     double all = 0, bits = 0;
     for (const int64_t n : counts) all += double(n);
@@ -213,6 +263,9 @@ class WalkEncoder {
     return tables;
   }
 
+  static constexpr int64_t kNetworkTried = 20000;  // points of a coset that the choice is made on
+  static constexpr double kNetworkTold = 8;        // bits that it must save
+
   const WalkInput& in_;
   const Schedule& schedule_;
   std::span<const double> target_;  // less the base
@@ -232,6 +285,25 @@ class WalkEncoder {
   std::vector<int64_t> block_ends_;  // and the blocks of points
   ContextCounts counts_;
 };
+
+void WalkEncoder::take_samples(const LevelState& s) {
+  const CosetState& c = coset_;
+  if (c.points < kNetworkFrom) return;
+  NetworkSamples& out = *effort_.samples_out;
+  const NetworkView view(in_, s, c);
+  const auto inputs = static_cast<size_t>(network_inputs(in_.network->shape));
+  const double per_bin = 1.0 / s.bin;
+  view.each_point([&](int64_t k, int64_t at) {
+    if (!out.take()) return;
+    const size_t end = out.inputs.size();
+    out.inputs.resize(end + inputs);
+    std::vector<int32_t> x(inputs);
+    view.inputs(k, at, x.data());
+    std::copy(x.begin(), x.end(), out.inputs.begin() + static_cast<ptrdiff_t>(end));
+    out.residual.push_back(static_cast<float>((own_[k] - c.prediction[k]) * per_bin));
+    out.context.push_back(c.context[k]);
+  });
+}
 
 }  // namespace
 

@@ -15,6 +15,8 @@
 
 namespace h5neural {
 
+struct WalkNetwork;
+
 // A latents section as numbers. `grid`: how its vectors lie in the chunk (empty: one vector for all of it).
 struct LatentArray {
   std::vector<uint64_t> grid;
@@ -38,6 +40,10 @@ class Model {
   // Whether it serves chunks of any shape, and so takes time on fields it knows nothing of: the automatic
   // choice tries such a model at high efforts only.
   virtual bool general() const { return false; }
+
+  // A network for the corrections (corrections/network.h), in place of latents and a base; null: the model
+  // has latents.
+  virtual const WalkNetwork* network() const { return nullptr; }
 
   // Writer. `field`: the chunk on the lattice, |n| <= 2^30, specials filled in with a neighbouring value;
   // `bin`: the width of one quantisation bin (two bounds) in lattice units, >= 1, the accuracy that the
