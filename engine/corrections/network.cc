@@ -10,33 +10,7 @@ namespace h5neural {
 namespace {
 
 constexpr size_t kBatch = 2048;  // points that go through the program at once
-constexpr int32_t kMostAbout = 124;
 constexpr int kMostScale = 8;
-
-// Turns lattice units into eighths of the magnitude of half octave h, 2^((h - 1) / 2) sixteenths of a lattice
-// unit: by 2^((15 - h) / 2), in 32 bits.
-class Ruler {
- public:
-  explicit Ruler(int h) {
-    const int halves = 15 - std::max(h, 1), octaves = halves >> 1;
-    mantissa_ = halves & 1 ? 181 : 128;
-    before_ = std::max(0, -octaves - 7);
-    after_ = 7 - std::max(octaves, -7);
-  }
-  int32_t operator()(int32_t x, int32_t most) const {
-    constexpr int32_t kMost = 1 << 19;
-    return std::clamp((std::clamp(x >> before_, -kMost, kMost) * mantissa_) >> after_, -most, most);
-  }
-
- private:
-  int mantissa_, before_, after_;
-};
-
-// How far a feature lies above what is expected, in half octaves, times 4.
-int32_t about(int32_t feature, int h) {
-  const int f = half_octaves(static_cast<uint32_t>(feature) << 4);
-  return std::clamp(4 * (f - h), -kMostAbout, kMostAbout);
-}
 
 }  // namespace
 
@@ -46,7 +20,7 @@ std::pair<int32_t, int32_t> network_input_range(const NetworkShape& s, int e) {
   if (e < 2 * s.magnitudes) return {0, kNetworkMostResidual};
   e -= 2 * s.magnitudes;
   if (e == 0) return {0, 4 * (kContexts - 1)};
-  if (e <= kFeatures) return {-kMostAbout, kMostAbout};
+  if (e <= kFeatures) return {-kNetworkMostAbout, kNetworkMostAbout};
   return e == kFeatures + 1 ? std::pair{0, 16 * kMostScale} : std::pair{0, 64};
 }
 
@@ -64,28 +38,21 @@ NetworkView::NetworkView(const WalkInput& in, const LevelState& level, const Cos
   int largest = 1;
   for (const int s : level.spacing) largest = std::max(largest, s);
   scale_ = std::min<int>(std::bit_width(static_cast<unsigned>(largest)), kMostScale);
+  varying_ = network_inputs(shape_) - 1 - kNetworkPlaces;
+  stride_ = static_cast<size_t>(coset.count[kAxes - 1]) + kOverhang;
+  row_.resize(static_cast<size_t>(varying_) * stride_);
 }
 
-void NetworkView::inputs(int64_t k, int64_t at, int32_t* out) const {
-  const int h = std::max<int>(coset_.context[k], kNetworkLeastContext) + near_.origin;
-  const Ruler ruler(h), doubled(h + 2);
-  const int32_t prediction = coset_.prediction[k];
-  for (int j = 0; j < shape_.pairs; ++j) {
-    const bool known = j < pairs_.pairs;
-    *out++ = known ? doubled(pairs_.plus[j][at] + pairs_.minus[j][at] - 2 * prediction, kNetworkMost) : 0;
-  }
-  for (int j = 0; j < shape_.differences; ++j) {
-    *out++ = j < pairs_.pairs ? doubled(pairs_.plus[j][at] - pairs_.minus[j][at], kNetworkMost) : 0;
-  }
-  for (int j = 0; j < shape_.magnitudes; ++j) {
-    const bool known = j < near_.pairs;
-    *out++ = known ? ruler(near_.plus_magnitude[j][at], kNetworkMostResidual) : 0;
-    *out++ = known ? ruler(near_.minus_magnitude[j][at], kNetworkMostResidual) : 0;
-  }
-  *out++ = 4 * coset_.context[k];
-  for (const int32_t f : features(near_, prediction, at)) *out++ = about(f, h);
-  *out++ = 16 * scale_;
-  for (int j = 0; j < kNetworkPlaces; ++j) *out++ = j == kind_ ? 64 : 0;
+void NetworkView::set_constants(std::span<int32_t> inputs) const {
+  auto at = static_cast<size_t>(varying_);
+  inputs[at++] = 16 * scale_;
+  for (int j = 0; j < kNetworkPlaces; ++j) inputs[at++] = j == kind_ ? 64 : 0;
+}
+
+void NetworkView::fill_row(int64_t first, int64_t at) {
+  const NetworkTaps taps{shape_.pairs, shape_.differences, shape_.magnitudes, &pairs_, &near_};
+  kernels().network_row(taps, coset_.prediction.data() + first, coset_.context.data() + first, at,
+                        coset_.count[kAxes - 1], row_.data(), static_cast<ptrdiff_t>(stride_));
 }
 
 void NetworkView::ask() {
@@ -102,10 +69,9 @@ void NetworkView::ask() {
     }
     batch[0].clear();
   };
-  each_point([&](int64_t k, int64_t at) {
+  each_point([&](int64_t k, std::span<const int32_t> inputs) {
     points.push_back(k);
-    batch[0].resize(batch[0].size() + inputs_of_one);
-    inputs(k, at, batch[0].data() + batch[0].size() - inputs_of_one);
+    batch[0].insert(batch[0].end(), inputs.begin(), inputs.end());
     if (batch[0].size() == kBatch * inputs_of_one) run_batch();
   });
   run_batch();

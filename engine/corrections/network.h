@@ -23,9 +23,6 @@ struct NetworkShape {
 };
 
 constexpr int kNetworkPlaces = 11;  // kinds of coset: 1 of one axis, 3 of two, 7 of three
-constexpr int kNetworkMost = 1023;  // of sums and differences, in eighths of the expected magnitude
-constexpr int kNetworkMostResidual = 255;
-constexpr int kNetworkLeastContext = 6;  // magnitudes below a quarter of a bin are taken as this one
 constexpr int kNetworkOutputs = 2;
 constexpr int kNetworkMostMove = 255;   // thirty-seconds of the expected magnitude
 constexpr int kNetworkMostChange = 64;  // eighths of a context
@@ -68,28 +65,38 @@ class NetworkView {
  public:
   NetworkView(const WalkInput& in, const LevelState& level, const CosetState& coset);
 
-  // The inputs of point k of the coset, at place `at` of its arrays. [network_inputs]
-  void inputs(int64_t k, int64_t at, int32_t* out) const;
-  // Asks about all points that are coded and whose context says that there is something to say.
-  void ask();
-  // Calls point(k, at) for all points to ask about.
+  // Calls point(k, inputs) for all points k of the coset that are coded and whose context says that there is
+  // something to say; inputs: [network_inputs].
   template <class Point>
-  void each_point(Point&& point) const {
-    int64_t k = 0;
+  void each_point(Point&& point) {
+    std::vector<int32_t> inputs(static_cast<size_t>(network_inputs(shape_)));
+    set_constants(inputs);
+    int64_t first = 0;
     for_rows(coset_.count, [&](const Index4& i) {
-      const int64_t row = level_.layout.at(i);
-      for (int x = 0; x < coset_.count[kAxes - 1]; ++x, ++k) {
-        if (!coset_.skip.empty() && coset_.skip[k]) continue;
-        if (coset_.context[k] >= shape_.from_context) point(k, row + x);
+      const int width = coset_.count[kAxes - 1];
+      fill_row(first, level_.layout.at(i));
+      for (int x = 0; x < width; ++x) {
+        const int64_t k = first + x;
+        if (coset_.context[k] < shape_.from_context || (!coset_.skip.empty() && coset_.skip[k])) continue;
+        for (int e = 0; e < varying_; ++e)
+          inputs[static_cast<size_t>(e)] = row_[size_t(e) * stride_ + size_t(x)];
+        point(k, inputs);
       }
+      first += width;
     });
   }
+  // Asks about all of them.
+  void ask();
 
   // Of the points that were asked about: which, and the two outputs.
   std::vector<int64_t> points;
   std::vector<int16_t> move, change;
 
  private:
+  void set_constants(std::span<int32_t> inputs) const;
+  // The inputs of the row that begins with point `first`, at place `at`, into row_.
+  void fill_row(int64_t first, int64_t at);
+
   const WalkInput& in_;
   const LevelState& level_;
   const CosetState& coset_;
@@ -97,6 +104,9 @@ class NetworkView {
   ContextTaps near_;
   PredictorTaps pairs_;
   int kind_, scale_;  // of the coset; of the level
+  int varying_;       // inputs that differ from point to point, the first ones
+  size_t stride_;
+  Array<int16_t> row_;  // [varying, stride]
 };
 
 // Moves a prediction by `quarters` of what the network said of a point of this context.

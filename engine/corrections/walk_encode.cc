@@ -290,16 +290,11 @@ void WalkEncoder::take_samples(const LevelState& s) {
   const CosetState& c = coset_;
   if (c.points < kNetworkFrom) return;
   NetworkSamples& out = *effort_.samples_out;
-  const NetworkView view(in_, s, c);
-  const auto inputs = static_cast<size_t>(network_inputs(in_.network->shape));
+  NetworkView view(in_, s, c);
   const double per_bin = 1.0 / s.bin;
-  view.each_point([&](int64_t k, int64_t at) {
+  view.each_point([&](int64_t k, std::span<const int32_t> inputs) {
     if (!out.take()) return;
-    const size_t end = out.inputs.size();
-    out.inputs.resize(end + inputs);
-    std::vector<int32_t> x(inputs);
-    view.inputs(k, at, x.data());
-    std::copy(x.begin(), x.end(), out.inputs.begin() + static_cast<ptrdiff_t>(end));
+    out.inputs.insert(out.inputs.end(), inputs.begin(), inputs.end());
     out.residual.push_back(static_cast<float>((own_[k] - c.prediction[k]) * per_bin));
     out.context.push_back(c.context[k]);
   });

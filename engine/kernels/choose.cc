@@ -111,13 +111,34 @@ struct TestRow {
     numbers.insert(numbers.end(), weight.begin(), weight.end());
     for (const int64_t v : sums) numbers.push_back(static_cast<int32_t>(v ^ v >> 32));
   }
+  // What a network is shown, by scales from the finest to the coarsest, with rows that the stencil lacks.
+  void network(const Kernels& k, std::vector<int32_t>& numbers) const {
+    constexpr int kSums = kContextPairs + 2, kDifferences = 3;
+    constexpr ptrdiff_t kStride = kCount + kOverhang;
+    constexpr size_t kRows = kSums + kDifferences + 2 * kContextPairs + 1 + kFeatures;
+    for (const int origin : {-12, 0, 9, 24, 50}) {
+      ContextTaps near = context;
+      near.origin = origin;
+      near.pairs = kContextPairs - 1;
+      const NetworkTaps taps{kSums, kDifferences, kContextPairs, &predictor, &near};
+      std::vector<uint8_t> contexts(kCount + kOverhang);
+      for (size_t i = 0; i < kCount; ++i) contexts[i] = magnitudes[i] % kContexts;
+      std::vector<int16_t> out(kRows * kStride);
+      k.network_row(taps, values.data() + kMargin, contexts.data(), 0, kCount, out.data(), kStride);
+      for (size_t e = 0; e < kRows; ++e)
+        numbers.insert(numbers.end(), out.begin() + static_cast<ptrdiff_t>(e) * kStride,
+                       out.begin() + static_cast<ptrdiff_t>(e) * kStride + kCount);
+    }
+  }
   Answer run(const Kernels& k) const {
+    Answer a;
     std::vector<int32_t> prediction(kCount + kOverhang), value(kCount + kOverhang);
     std::vector<uint8_t> contexts(kCount + kOverhang);
     std::vector<uint16_t> magnitude(kCount + kOverhang);
     k.predict(predictor, 0, kCount, prediction.data());
     k.contexts(context, prediction.data(), 0, kCount, contexts.data());
     k.accept(prediction.data(), quantised.data(), kCount, 13, value.data(), magnitude.data());
+    network(k, a.numbers);
     // Thirty-two states and what words there are, under one table.
     RansLanes lanes;
     for (int i = 0; i < kMaxLanes; ++i) lanes.state[i] = kRansLow + (static_cast<uint32_t>(values[i]) >> 1);
@@ -129,7 +150,6 @@ struct TestRow {
     k.decode_groups(lanes, any.data(), 4, first.data(), slots(table(1, 20)), symbols.data());
     std::vector<int32_t> unfolded(symbols.size());
     const bool escaped = k.unfold(symbols.data(), static_cast<int64_t>(symbols.size()), unfolded.data());
-    Answer a;
     transform(k, a.numbers);
     places(k, a.numbers);
     a.numbers.insert(a.numbers.end(), unfolded.begin(), unfolded.end());

@@ -10,6 +10,7 @@
 
 #include "entropy/rans.h"
 #include "kernels/cpu.h"
+#include "kernels/network.h"
 #include "kernels/places.h"
 
 namespace h5neural {
@@ -115,6 +116,7 @@ struct Kernels {
   void (*roughness)(const int32_t* x, const RowsBeside& beside, int count, uint8_t* out);
 
   const PlaceKernels* places;
+  NetworkRow network_row;
 
   // Writer only; floats, so results may differ in the last places between sets.
   // e = y - x c over the leading c.size() columns; returns the sum of share log2(1 + 9 e^2) / 2, about the

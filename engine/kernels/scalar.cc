@@ -171,9 +171,10 @@ void normal_equations(const Samples& s, int from, int to, const float* w, const 
 }  // namespace
 
 const Kernels& scalar_kernels() {
-  static constexpr Kernels k = {"scalar", predict,   contexts,       accept,        decode_groups,
-                                unfold,   lift,      scale,          interleave,    reconstruct,
-                                weigh,    roughness, &kScalarPlaces, residual_bits, normal_equations};
+  static constexpr Kernels k = {
+      "scalar",      predict,         contexts,    accept, decode_groups, unfold,         lift,
+      scale,         interleave,      reconstruct, weigh,  roughness,     &kScalarPlaces, network_row_scalar,
+      residual_bits, normal_equations};
   return k;
 }
 

@@ -530,15 +530,17 @@ void normal_equations(const Samples& s, int first, int last, const float* w, con
 
 }  // namespace
 
+#include "kernels/network-inl.h"
 #include "kernels/places-inl.h"
 
 const Kernels& table() {
   static constexpr const char* kName = HWY_TARGET == HWY_AVX3   ? "avx512"
                                        : HWY_TARGET == HWY_AVX2 ? "avx2"
                                                                 : "neon";
-  static constexpr Kernels k = {kName,  predict,   contexts, accept,        decode_groups,
-                                unfold, lift,      scale,    interleave,    reconstruct,
-                                weigh,  roughness, &kPlaces, residual_bits, normal_equations};
+  static constexpr Kernels k = {kName,         predict,     contexts,      accept,
+                                decode_groups, unfold,      lift,          scale,
+                                interleave,    reconstruct, weigh,         roughness,
+                                &kPlaces,      network_row, residual_bits, normal_equations};
   return k;
 }
 

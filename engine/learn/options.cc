@@ -56,7 +56,12 @@ std::map<std::string, Setter> setters(Options& o) {
           {"--patience", count(o.patience)},
           {"--rate", real(o.rate)},
           {"--seconds", real(o.seconds)},
-          {"--range", real(o.range)}};
+          {"--range", real(o.range)},
+          {"--from", text(o.from)},
+          {"--pairs", count(o.pairs)},
+          {"--widths", text(o.widths)},
+          {"--bounds", text(o.bounds)},
+          {"--points", count(o.points)}};
 }
 
 void require(bool condition, const std::string& message) {
@@ -97,7 +102,8 @@ Options parse_options(int argc, char** argv) {
   one_of("--loss", o.loss, {"bytes", "mse", "log", "relative", "robust"});
   one_of("--normalise", o.normalise, {"minmax", "zscore", "pos_log", "none"});
   one_of("--precision", o.precision, {"int8", "int16", "fp8"});
-  require(o.model == "swae" || o.model == "three-branch", "--model is swae or three-branch");
+  one_of("--model", o.model, {"swae", "three-branch", "corrections"});
+  require(o.pairs <= 64, "--pairs is at most 64");
   require(o.channels <= 64, "--channels is at most 64");
   require(o.stages == 2 || o.stages == 3, "--stages is 2 or 3");
   require(o.branches == "all" || o.branches == "spatial", "--branches is all or spatial");
@@ -126,6 +132,8 @@ std::string usage() {
          "         [--normalise none|minmax|zscore|pos_log] [--precision int8|int16|fp8] [--search 4,8,16]\n"
          "         [--model three-branch [--channels 16] [--stages 2|3] [--branches all|spatial]\n"
          "         [--quantiser adaptive|uniform]]\n"
+         "         [--model corrections [--pairs 16] [--widths 24,16] [--bounds 0.1,...] [--points 1500000]\n"
+         "         [--from WEIGHTS.safetensors]]   (--variable a,b,c takes several arrays)\n"
          "       h5neural-worker selftest\n"
          "train reads float32 arrays [count, Z, Y, X] (three-branch: [count, Y, X] too), and goes on from "
          "its checkpoint when there is one.";

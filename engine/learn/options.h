@@ -8,12 +8,12 @@ namespace h5neural::learn {
 
 struct Options {
   std::string data;            // safetensors file of float32 arrays [count, Z, Y, X]
-  std::string variable;        // the array in it
+  std::string variable;        // the array in it; corrections: several, "a,b,c"
   std::string out;             // weights file to write; its card goes beside it with the suffix .md
   std::string name;            // of the weights, for people
   std::string checkpoint;      // empty: `out` + ".checkpoint"
   std::string about;           // a sentence on the data, for the card
-  std::string model = "swae";  // or three-branch
+  std::string model = "swae";  // three-branch, corrections
   std::string form = "chunk";  // chunk: one latent vector for a chunk; block: one for each block of it
   uint64_t seed = 0;
   int64_t latents = 16;                // numbers of the latent vector
@@ -41,7 +41,12 @@ struct Options {
   std::string normalise = "none";  // block: minmax, zscore, pos_log, none
   std::string precision = "int8";  // block: of the weights: int8, int16, fp8
   std::string search;              // block: numbers of latents to try, "4,8,16"; the best is kept
-  std::string command;             // as typed, for the card
+  std::string from;                // corrections: exported weights to start from; empty: none
+  int64_t pairs = 16;              // corrections: pairs of neighbours that are shown
+  std::string widths = "24,16";    // corrections: hidden units of each layer
+  std::string bounds = "0.1,0.03,0.01,0.003,0.001,0.0003,0.0001";  // corrections: relative to a chunk's range
+  int64_t points = 1500000;                                        // corrections: to learn from
+  std::string command;                                             // as typed, for the card
 };
 
 // Throws std::runtime_error with a sentence.
