@@ -12,6 +12,7 @@
 #include "learn/nets.h"
 #include "learn/train.h"
 #include "learn/walk_samples.h"
+#include "models/corrections.h"
 #include "weights/weights_file.h"
 
 namespace h5neural::learn {
@@ -104,18 +105,35 @@ std::vector<double> numbers(const std::string& text) {
   return n;
 }
 
+// An exported layer made real again, by the units before and after it.
+void take_layer(const Op& layer, const Op& after, double in_unit, bool last, torch::nn::Linear& to) {
+  const torch::NoGradGuard none;
+  for (uint32_t r = 0; r < layer.rows; ++r) {
+    const double out_unit = !last ? kActivation : r == 0 ? kMove : kChange;
+    const int32_t multiplier = after.multiplier[after.multiplier.size() == 1 ? 0 : r];
+    const double factor = std::ldexp(double(multiplier), -static_cast<int>(after.shift)) * out_unit;
+    for (uint32_t c = 0; c < layer.columns; ++c)
+      to->weight[r][c] = layer.weights[size_t{r} * layer.columns + c] * factor / in_unit;
+    to->bias[r] = layer.bias[r] * factor;
+  }
+}
+
 class CorrectionsTraining {
  public:
   explicit CorrectionsTraining(const Options& o) : o_(o), file_(o.data) {
     torch::manual_seed(o.seed);
-    how_.shape.pairs = static_cast<int>(o.pairs);
-    how_.shape.differences = static_cast<int>((o.pairs + 1) / 2);
     how_.bounds = numbers(o.bounds);
     how_.seed = o.seed;
-    inputs_ = network_inputs(how_.shape);
-    for (const double w : numbers(o.widths)) hidden_.push_back(static_cast<int64_t>(w));
-    net_ = RefineNet(inputs_, hidden_);
-    if (!o.from.empty()) start_from(o.from);
+    if (o.from.empty()) {
+      how_.shape.pairs = static_cast<int>(o.pairs);
+      how_.shape.differences = static_cast<int>((o.pairs + 1) / 2);
+      inputs_ = network_inputs(how_.shape);
+      std::vector<int64_t> hidden;
+      for (const double w : numbers(o.widths)) hidden.push_back(static_cast<int64_t>(w));
+      net_ = RefineNet(inputs_, hidden);
+    } else {
+      start_from(o.from);
+    }
     sample();
     draw();
   }
@@ -128,13 +146,16 @@ class CorrectionsTraining {
  private:
   void sample() {
     constexpr double kShareOfTime = 0.15;
+    constexpr int64_t kOneInSo = 10;  // of arrays of one chunk is kept apart
     std::vector<ChunkRange> learn, apart;
     std::istringstream in(o_.variable);
+    int64_t single = 0;
     for (std::string name; std::getline(in, name, ',');) {
       const auto a = file_.get(name);
       if (a.shape.size() < 2) throw std::runtime_error("array '" + name + "' is no stack of chunks");
-      const int64_t count = a.shape[0],
-                    validation = o_.validation > 0 ? std::min(o_.validation, count - 1) : count / 10;
+      const int64_t count = a.shape[0];
+      int64_t validation = o_.validation > 0 ? std::min(o_.validation, count - 1) : count / 10;
+      if (count == 1) validation = ++single % kOneInSo == 0 ? 1 : 0;
       learn.push_back({a, 0, count - validation});
       apart.push_back({a, count - validation, count});
     }
@@ -246,7 +267,7 @@ class CorrectionsTraining {
     return w;
   }
 
-  // The layers of exported weights, made real again by the units between them.
+  // The network of exported weights, and its shape.
   void start_from(const std::string& path);
 
   void finish(const Progress& progress) {
@@ -289,7 +310,6 @@ class CorrectionsTraining {
   ArrayFile file_;
   WalkSampling how_;
   int64_t inputs_ = 0;
-  std::vector<int64_t> hidden_;
   RefineNet net_{nullptr};
   Samples train_, apart_;
   Tensor drawn_;
@@ -300,31 +320,28 @@ void CorrectionsTraining::start_from(const std::string& path) {
   const std::string text((std::istreambuf_iterator<char>(in)), {});
   const ByteSpan bytes(reinterpret_cast<const uint8_t*>(text.data()), text.size());
   const WeightsFile file(bytes, sha256(bytes), path);
-  const Program p = file.family() == "corrections" ? file.program("refine") : Program{};
-  const torch::NoGradGuard none;
-  double unit = kInput;
-  size_t k = 0;
-  for (size_t i = 0; i + 1 < p.ops.size() && k < net_->layers.size(); ++i) {
-    const Op &layer = p.ops[i], &after = p.ops[i + 1];
-    if (layer.kind != OpKind::kLinear || after.kind != OpKind::kRequantise) continue;
-    auto& to = net_->layers[k];
-    if (to->weight.size(0) != layer.rows || to->weight.size(1) != layer.columns) break;
-    for (uint32_t r = 0; r < layer.rows; ++r) {
-      const bool last = k + 1 == net_->layers.size();
-      const double out_unit = last ? (r == 0 ? kMove : kChange) : kActivation;
-      const double factor = std::ldexp(double(after.multiplier[after.multiplier.size() == 1 ? 0 : r]),
-                                       -static_cast<int>(after.shift));
-      for (uint32_t c = 0; c < layer.columns; ++c)
-        to->weight[r][c] = layer.weights[size_t{r} * layer.columns + c] * factor * out_unit / unit;
-      to->bias[r] = layer.bias[r] * factor * out_unit;
-    }
-    unit = kActivation;
-    ++k;
+  if (file.family() != "corrections")
+    throw std::runtime_error(path + " is of family " + file.family() +
+                             "; start from one of family corrections");
+  const CorrectionsModel model(file);
+  how_.shape = model.network()->shape;
+  inputs_ = network_inputs(how_.shape);
+  // Layers and what requantises them take turns.
+  const std::vector<Op>& ops = model.network()->program.ops;
+  std::vector<int64_t> hidden;
+  bool fits = ops.size() % 2 == 0;
+  for (size_t i = 0; i < ops.size(); ++i) {
+    fits = fits && ops[i].kind == (i % 2 == 0 ? OpKind::kLinear : OpKind::kRequantise);
+    if (i % 2 == 0 && i + 2 < ops.size()) hidden.push_back(ops[i].rows);
   }
-  if (k != net_->layers.size()) {
-    throw std::runtime_error(path + " holds no corrections network of this shape (--pairs " +
-                             std::to_string(o_.pairs) + " --widths " + o_.widths +
-                             "); start from another one");
+  if (!fits)
+    throw std::runtime_error(path + " was not made by this program; its network cannot be learned on");
+  net_ = RefineNet(inputs_, hidden);
+  double unit = kInput;
+  for (size_t k = 0; k < net_->layers.size(); ++k) {
+    const bool last = k + 1 == net_->layers.size();
+    take_layer(ops[2 * k], ops[2 * k + 1], unit, last, net_->layers[k]);
+    unit = kActivation;
   }
 }
 

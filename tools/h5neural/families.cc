@@ -145,11 +145,38 @@ Arguments three_branch_arguments(const FamilyTask& t) {
   return args;
 }
 
+// ---- corrections: a network inside of the walk
+
+constexpr uint64_t kFewestCorrections = 2;
+
+std::string why_not_corrections(const FamilyTask& t) {
+  const uint64_t count = t.data->count(Part::kLearn);
+  if (count >= kFewestCorrections && t.data->count(Part::kValidation) > 0) return {};
+  return fmt::format("{} chunks to learn from are too few: give at least {} chunks in all, or smaller ones",
+                     count, kFewestCorrections + 1);
+}
+
+uint64_t least_bytes_corrections(const FamilyTask&) { return 10000; }
+
+Arguments corrections_arguments(const FamilyTask& t) {
+  constexpr double kPointwise = 1.7;  // times the root mean square of errors spread evenly
+  const bool l2 = t.mode == H5N_NRMSE || t.mode == H5N_PSNR;
+  const double bound = relative_bound(t) * (l2 ? kPointwise : 1);
+  Arguments args = common(t);
+  args.insert(args.begin(), {"train", "--model", "corrections", "--checkpoint", t.checkpoint});
+  args.insert(args.end(), {"--bounds", fmt::format("{:.4g},{:.4g},{:.4g}", 2 * bound, bound, bound / 2),
+                           "--pairs", "24", "--widths", "48,24", "--batch", "4096", "--rate", "3e-3"});
+  if (!t.from.empty()) args.insert(args.end(), {"--from", t.from});
+  return args;
+}
+
 constexpr std::array kFamilies{
     Family{"linear", "h5neural-linear", "install h5neural again, in one place", 3, false, false,
            why_not_linear, least_bytes_linear, linear_arguments},
     Family{"swae", "h5neural-worker", "build with LibTorch (H5NEURAL_TORCH=ON, see docs/training.md)", 2,
            false, true, why_not_swae, least_bytes_swae, swae_arguments},
+    Family{"corrections", "h5neural-worker", "build with LibTorch (H5NEURAL_TORCH=ON, see docs/training.md)",
+           1, false, false, why_not_corrections, least_bytes_corrections, corrections_arguments},
     // It has paid nowhere yet (docs/notes/three-branch.md).
     Family{"three-branch", "h5neural-worker", "build with LibTorch (H5NEURAL_TORCH=ON, see docs/training.md)",
            1, true, false, why_not_three_branch, least_bytes_three_branch, three_branch_arguments}};

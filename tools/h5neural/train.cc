@@ -179,7 +179,9 @@ Command add_train(CLI::App& app) {
       ->capture_default_str();
   sub->add_option("--time", o->time, "Time for all of it: 90s, 20m, 2h")->capture_default_str();
   sub->add_option("--from", o->from,
-                  "Weights to start from: they are judged too, and the basis of linear ones is learned from");
+                  "Weights to start from: they are judged too; a basis of linear ones, a network of "
+                  "corrections are learned "
+                  "on");
   sub->add_option("--chunk", o->chunk,
                   "Cut the data into chunks of these extents (default: the datasets' own)")
       ->type_name("Z,Y,X");
