@@ -16,20 +16,19 @@ class WalkEncoder {
  public:
   WalkEncoder(const WalkInput& in, const Schedule& schedule, std::span<const double> target,
               const WalkEffort& effort)
-      : in_(in), schedule_(schedule), target_(target), effort_(effort), fit_(in, effort) {
+      : in_(in), schedule_(schedule), whole_(target), target_(target), effort_(effort), fit_(in, effort) {
     weights_.fill(kInitialWeights);
-    if (in.base.empty()) return;
-    difference_.resize(target.size());
-    for (size_t k = 0; k < target.size(); ++k) difference_[k] = target[k] - in.base[k];
-    target_ = difference_;
   }
 
-  Bytes run(std::vector<int32_t>& decoded) {
+  Bytes run(std::vector<int32_t>& decoded, WalkChoices* choices) {
+    choices_ = choices;
     write_schedule(side_, schedule_);
     const std::vector<Rung> rungs = ladder(schedule_);
     LevelState state = root_level(in_, schedule_, rungs.back());
+    take_off(schedule_.levels.empty() ? 0 : schedule_.levels.size() - 1);
     root(state);
     for (size_t l = schedule_.levels.size(); l-- > 0;) {
+      take_off(l);
       state = refine(in_, state, schedule_, rungs[l], l);
       level(state);
     }
@@ -49,6 +48,16 @@ class WalkEncoder {
     constexpr double kRound = 6755399441055744.0, kMost = kResidualMax >> 1;
     const double bins = std::clamp((target - prediction) * per_bin, -kMost, kMost);
     return static_cast<int32_t>((bins + kRound) - kRound);
+  }
+
+  // Target less what level l takes off, where it is not that already.
+  void take_off(size_t l) {
+    const int share = share_at(in_, l);
+    if (in_.base.empty() || share == taken_) return;
+    difference_.resize(whole_.size());
+    for (size_t k = 0; k < whole_.size(); ++k) difference_[k] = whole_[k] - share_of(in_.base[k], share);
+    target_ = difference_;
+    taken_ = share;
   }
 
   void root(LevelState& s) {
@@ -95,6 +104,7 @@ class WalkEncoder {
       quantise_planes(s, 0, c.points);
     }
     if (c.points >= kWeightsFrom) models_.weights(side_, weights_[c.order], fit_.weights(weights_[c.order]));
+    if (choices_ != nullptr) choices_->push_back({choice, weights_[c.order]});
     choose_contexts(s, context_taps(in_, s, c, weights_[c.order]), c, 0, rows_of(c));
     if (learning) blend_contexts();
     const Coded all = coded(0, c.points);
@@ -144,34 +154,14 @@ class WalkEncoder {
     }
   }
 
-  // How far places have a say in the contexts: what costs least by the entropy of each context.
+  // How far places have a say in the contexts.
   void blend_contexts() {
-    constexpr int kMost = 15;
     CosetState& c = coset_;
-    int best = 0;
-    double least = 0;
-    for (int blend = 0; blend <= kMostBlend; ++blend) {
-      std::array<std::array<int64_t, 2 * kMost + 1>, kContexts> seen{};
-      for (int64_t k = 0; k < c.points; ++k) {
-        if (!c.skip.empty() && c.skip[k]) continue;
-        ++seen[blended(c.context[k], history_[k], blend)][std::clamp(c.quantised[k], -kMost, kMost) + kMost];
-      }
-      double bits = 0;
-      for (const auto& counts : seen) bits += entropy(counts);
-      if (blend == 0 || bits < least) {
-        least = bits;
-        best = blend;
-      }
-    }
+    const auto count = static_cast<size_t>(c.points);
+    const std::span<const uint8_t> skip = c.skip.empty() ? c.skip : std::span(c.skip).first(count);
+    const int best = cheapest_blend({c.context.data(), count}, history_, {c.quantised.data(), count}, skip);
     models_.blend(side_, best);
     for (int64_t k = 0; k < c.points; ++k) c.context[k] = blended(c.context[k], history_[k], best);
-  }
-
-  static double entropy(std::span<const int64_t> counts) {
-    double all = 0, bits = 0;
-    for (const int64_t n : counts) all += double(n);
-    for (const int64_t n : counts) bits += n == 0 ? 0 : double(n) * std::log2(all / double(n));
-    return bits;
   }
 
   struct Coded {
@@ -215,8 +205,9 @@ class WalkEncoder {
 
   const WalkInput& in_;
   const Schedule& schedule_;
-  std::span<const double> target_;  // less the base
+  std::span<const double> whole_, target_;  // the latter less what the level takes off of the base
   std::vector<double> difference_;
+  int taken_ = -1;
   BitEncoder side_;
   ResidualEncoder residuals_;
   SideModels models_;
@@ -231,13 +222,14 @@ class WalkEncoder {
   std::vector<uint8_t> history_;     // of every point, where places learn,
   std::vector<int64_t> block_ends_;  // and the blocks of points
   ContextCounts counts_;
+  WalkChoices* choices_ = nullptr;
 };
 
 }  // namespace
 
 Bytes encode_walk(const WalkInput& in, const Schedule& schedule, std::span<const double> target,
-                  const WalkEffort& effort, std::vector<int32_t>& decoded) {
-  return WalkEncoder(in, schedule, target, effort).run(decoded);
+                  const WalkEffort& effort, std::vector<int32_t>& decoded, WalkChoices* choices) {
+  return WalkEncoder(in, schedule, target, effort).run(decoded, choices);
 }
 
 }  // namespace h5neural
