@@ -1,6 +1,7 @@
 // factory.cc: see factory.h. A new family adds one line here.
 #include "models/factory.h"
 
+#include "models/frames.h"
 #include "models/linear.h"
 #include "models/swae.h"
 #include "models/three_branch.h"
@@ -11,6 +12,7 @@ std::shared_ptr<const Model> make_model(const WeightsFile& file) {
   if (file.family() == "swae") return make_swae(file);
   if (file.family() == "linear") return make_linear(file);
   if (file.family() == "three-branch") return make_three_branch(file);
+  if (file.family() == "frames") return make_frames(file);
   throw Failure(H5N_ERR_CORRUPT, "h5neural: the weights '" + file.name() + "' are of family '" +
                                      file.family() +
                                      "', which this version does not know; install a newer h5neural");

@@ -25,6 +25,8 @@ struct LatentArray {
   std::vector<double> scale, offset;
 };
 
+class Frames;
+
 class Model {
  public:
   virtual ~Model() = default;
@@ -38,6 +40,10 @@ class Model {
   // Whether it serves chunks of any shape, and so takes time on fields it knows nothing of: the automatic
   // choice tries such a model at high efforts only.
   virtual bool general() const { return false; }
+
+  // A model that predicts frames from decoded ones (frames.h) has no base of a whole chunk: encode gives
+  // nothing, decode refuses. Null for the others.
+  virtual const Frames* frames() const { return nullptr; }
 
   // Writer. `field`: the chunk on the lattice, |n| <= 2^30, specials filled in with a neighbouring value;
   // `bin`: the width of one quantisation bin (two bounds) in lattice units, >= 1, the accuracy that the
