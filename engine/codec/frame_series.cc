@@ -3,7 +3,6 @@
 
 #include <algorithm>
 
-#include "corrections/series.h"
 #include "weights/weights.h"
 
 namespace h5neural {
@@ -67,6 +66,23 @@ Index4 FrameShape::stack(int count) const {
   return s;
 }
 
+SeriesInput series_of(const Frames& model, const FrameScale& scale, const FrameShape& shape,
+                      const WalkInput& in, int first, int count, Expect expect) {
+  SeriesInput s;
+  s.n = shape.n;
+  s.known = first;
+  s.frames = count;
+  s.step_bits = in.step_bits;
+  s.skip = in.skip;
+  s.expect = [&model, &shape, scale, expect](int t, std::span<const int32_t> decoded,
+                                             std::span<int32_t> base) {
+    if (expect == Expect::kPredicted) return expect_next(model, scale, shape, t, decoded, base);
+    const auto last = shape.frame(decoded, t - 1);
+    std::copy(last.begin(), last.end(), base.begin());
+  };
+  return s;
+}
+
 void expect_next(const Frames& model, const FrameScale& scale, const FrameShape& shape, int t,
                  std::span<const int32_t> decoded, std::span<int32_t> base) {
   std::vector<std::span<const int32_t>> given;
@@ -107,19 +123,17 @@ class FrameDecoder {
 
   void causal() {
     const int known = frames().history();
-    stack({0, 1, known}, {}, {});
+    stack({0, 1, 1}, {}, {});
+    if (known > 1) series(1, known - 1, Expect::kLast);
+    series(known, shape_.frames - known, Expect::kPredicted);
+  }
+
+  // The last one goes to the end.
+  void series(int first, int count, Expect expect) {
+    SeriesInput s = series_of(frames(), order_.scale, shape_, in_, first, count, expect);
     const Shares shares = read_shares(r_);
-    SeriesInput s;
-    s.n = shape_.n;
-    s.known = known;
-    s.frames = shape_.frames - known;
-    s.step_bits = in_.step_bits;
     s.shares = shares;
-    s.skip = in_.skip;
-    s.expect = [&](int t, std::span<const int32_t> decoded, std::span<int32_t> base) {
-      expect_next(frames(), order_.scale, shape_, t, decoded, base);
-    };
-    decode_series(s, r_.take(r_.left()), points_);
+    decode_series(s, r_.take(expect == Expect::kLast ? r_.varint() : r_.left()), points_);
   }
 
   void between() {

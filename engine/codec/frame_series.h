@@ -4,15 +4,16 @@
 // known, level by level, those of a level as one stack.
 //
 // Latents section: u8: bit 0: order between, bits 1-3: FrameScale::wraps | u8 shift | u16 mantissa | offset,
-// zigzag varint | between: u8 levels. Corrections after the lattice, causal: a walk over the first frames,
-// its length (varint) before it | shares | a series (corrections/series.h) to the end. Between: such a walk
-// over the kept frames, and for each level, coarse to fine, shares and such a walk. Shares: varint of how
-// many, and a byte each (WalkInput::shares).
+// zigzag varint | between: u8 levels. Corrections after the lattice, causal: a walk over the first frame, its
+// length (varint) before it | where a prediction sees more frames: shares, and a series
+// (corrections/series.h) over the others of these, its length before it, each frame against the one before |
+// shares | a series over the rest, to the end. Between: such a walk over the kept frames, and for each level,
+// coarse to fine, shares and such a walk. Shares: varint of how many, and a byte each (WalkInput::shares).
 #pragma once
 #include <functional>
 #include <vector>
 
-#include "corrections/walk.h"
+#include "corrections/series.h"
 #include "models/frames.h"
 #include "payload/header.h"
 
@@ -98,6 +99,11 @@ struct FrameShape {
     }
   }
 };
+
+// Frames first ... first + count - 1 as a series; it refers to the model and the shape.
+enum class Expect : uint8_t { kLast, kPredicted };
+SeriesInput series_of(const Frames& model, const FrameScale& scale, const FrameShape& shape,
+                      const WalkInput& in, int first, int count, Expect expect);
 
 // Prediction of frame t from the decoded frames before it.
 void expect_next(const Frames& model, const FrameScale& scale, const FrameShape& shape, int t,

@@ -4,7 +4,6 @@
 #include <limits>
 
 #include "codec/frame_series.h"
-#include "corrections/series.h"
 
 namespace h5neural {
 namespace {
@@ -62,23 +61,24 @@ class FrameEncoder {
     return s;
   }
 
-  // Whichever predicts a frame in the middle of the chunk better.
+  // Axis by axis, whichever predicts a frame in the middle of the chunk better.
   void choose_wraps() {
     const int t = std::max(task_.model.history(), shape_.frames / 2);
     std::vector<int32_t> base(shape_.size);
-    double least = std::numeric_limits<double>::infinity();
-    uint8_t best = 0;
-    for (const uint8_t wraps : {uint8_t{0}, static_cast<uint8_t>((1 << task_.model.rank()) - 1)}) {
-      scale_.wraps = wraps;
+    const auto cost = [&] {
       expect_next(task_.model, scale_, shape_, t, task_.field, base);
-      double cost = 0;
-      for (size_t k = 0; k < base.size(); ++k) cost += std::abs(base[k] - shape_.frame(task_.field, t)[k]);
-      if (cost < least) {
-        least = cost;
-        best = wraps;
-      }
+      const auto frame = shape_.frame(task_.field, t);
+      double sum = 0;
+      for (size_t k = 0; k < base.size(); ++k) sum += std::abs(double(base[k]) - frame[k]);
+      return sum;
+    };
+    double least = cost();
+    for (int a = 0; a < task_.model.rank(); ++a) {
+      scale_.wraps ^= static_cast<uint8_t>(1 << a);
+      const double wrapped = cost();
+      if (wrapped >= least) scale_.wraps ^= static_cast<uint8_t>(1 << a);
+      least = std::min(least, wrapped);
     }
-    scale_.wraps = best;
   }
 
   // ---- causal
@@ -88,23 +88,33 @@ class FrameEncoder {
     c.points.assign(task_.field.begin(), task_.field.end());
     ByteWriter out;
     const int known = task_.model.history();
-    stack({0, 1, known}, {}, out, c.points);
-    SeriesInput s;
-    s.n = shape_.n;
-    s.known = known;
-    s.frames = shape_.frames - known;
-    s.step_bits = task_.in.step_bits;
-    s.skip = task_.in.skip;
-    s.expect = [&](int t, std::span<const int32_t> decoded, std::span<int32_t> base) {
-      expect_next(task_.model, scale_, shape_, t, decoded, base);
-    };
-    const Way way = choose_way(s, c.points);
-    s.shares = way.shares;
-    write_shares(out, way.shares);
-    out.bytes(encode_series(s, way.schedule, s.frames, task_.target, task_.effort, c.points));
+    stack({0, 1, 1}, {}, out, c.points);
+    if (known > 1) series(1, known - 1, Expect::kLast, out, c.points);
+    series(known, shape_.frames - known, Expect::kPredicted, out, c.points);
     c.corrections = out.take();
     c.latents = FrameOrder{scale_, false, 0}.write();
     return c;
+  }
+
+  void series(int first, int count, Expect expect, ByteWriter& out, std::vector<int32_t>& points) const {
+    SeriesInput s = series_of(task_.model, scale_, shape_, task_.in, first, count, expect);
+    const Way way = choose_way(s, points);
+    s.shares = way.shares;
+    write_shares(out, way.shares);
+    // One set of choices for all frames; where time is no matter also two.
+    Bytes best;
+    std::vector<int32_t> decoded;
+    for (int groups = 1; groups <= (task_.thorough && count > 1 ? 2 : 1); ++groups) {
+      std::vector<int32_t> tried = points;
+      const int group = (count + groups - 1) / groups;
+      Bytes coded = encode_series(s, way.schedule, group, task_.target, task_.effort, tried);
+      if (!best.empty() && coded.size() >= best.size()) break;
+      best = std::move(coded);
+      decoded = std::move(tried);
+    }
+    if (expect == Expect::kLast) out.varint(best.size());
+    out.bytes(best);
+    points = std::move(decoded);
   }
 
   // The way to code a frame that takes least for a few of them.
@@ -189,18 +199,16 @@ class FrameEncoder {
     return best;
   }
 
-  // Level by level, finest first, less and less of the base as long as it pays.
+  // Level by level, finest first: whatever takes least.
   void choose_shares(const WalkInput& in, std::span<const double> target, Way& best) const {
     constexpr size_t kLevels = 4;  // coarser ones have few points
-    constexpr uint8_t kLess = 2;
     for (size_t l = 0; l < std::min(kLevels, best.schedule.levels.size()); ++l) {
       Way way = best;
       way.shares.resize(std::max(way.shares.size(), l + 1), kWholeShare);
-      while (way.shares[l] > 0) {
-        way.shares[l] -= kLess;
+      for (const uint8_t share : {6, 4, 2, 0}) {
+        way.shares[l] = share;
         way.bytes = bytes_of(in, way, target);
-        if (way.bytes >= best.bytes) break;
-        best = way;
+        if (way.bytes < best.bytes) best = way;
       }
     }
   }

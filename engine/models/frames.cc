@@ -12,7 +12,8 @@ namespace {
 
 constexpr int64_t kMostLattice = int64_t{1} << 28;
 constexpr uint64_t kMostPoints = uint64_t{1} << 31;
-constexpr uint64_t kMostSpare = 8;  // points computed for each one of a frame
+constexpr uint64_t kMostSpare = 8;     // points computed for each one of a frame
+constexpr uint64_t kLeastPoints = 64;  // of a frame: each takes time of its own
 // Tiles run at once, bounded in memory: numbers of all values of a group.
 constexpr uint64_t kGroupNumbers = uint64_t{1} << 22;
 
@@ -48,7 +49,6 @@ Frames::Frames(const WeightsFile& file)
   tile_ = json_int(config, "tile", 1, 1024, what);
   halo_ = json_int(config, "halo", 0, 1024, what);
   unit_ = static_cast<int32_t>(json_int(config, "unit", 1, kMostFrameInput, what));
-  periodic_ = config.contains("periodic") && config["periodic"] == true;
   check(predict_, static_cast<size_t>(history_));
   if (!file.has_program("between")) return;
   between_ = file.program("between");
@@ -85,7 +85,7 @@ bool Frames::serves(const Extents& e) const {
     points *= n;
     computed *= (n + tile - 1) / tile * tile;
   }
-  return computed <= kMostSpare * points;
+  return points >= kLeastPoints && computed <= kMostSpare * points;
 }
 
 void Frames::decode(ByteSpan, const Extents&, std::span<int32_t>) const {

@@ -50,8 +50,7 @@ class Frames final : public Model {
   int rank() const { return rank_; }        // axes of a frame
   int history() const { return history_; }  // frames that a prediction sees
   bool has_between() const { return between_.has_value(); }
-  bool periodic() const { return periodic_; }  // what it learned from was
-  int32_t unit() const { return unit_; }       // of a standard deviation of the chunk, about
+  int32_t unit() const { return unit_; }  // of a standard deviation of the chunk, about
 
   // `given`: frames of lattice values, each of extents n[0] ... n[rank - 1] in size; history() of them,
   // oldest first, or two for `between`. Fills `out` with values of at most 2^28 in size.
@@ -74,7 +73,6 @@ class Frames final : public Model {
   int rank_ = 2, history_ = 1;
   int64_t tile_ = 0, halo_ = 0;  // points along each axis; around a tile
   int32_t unit_ = 0;
-  bool periodic_ = false;
 };
 
 std::shared_ptr<const Model> make_frames(const WeightsFile& file);

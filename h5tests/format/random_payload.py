@@ -258,7 +258,7 @@ class RandomFrames:
 def frames_payload(seed, weights):
     """A payload of kind frames under these weights, its hash and checksum as the readers here say."""
     rng = random.Random(seed)
-    extents = [rng.randint(3, 9), rng.randint(4, 16), rng.randint(4, 16)]
+    extents = [rng.randint(3, 9), rng.randint(8, 14), rng.randint(8, 14)]
     specials, classes = specials_section(rng, extents, 4)
     step_bits = rng.randint(0, 4)
     between = rng.random() < 0.5
