@@ -8,6 +8,7 @@
 
 #include "bounds/lattice.h"
 #include "codec/exact_bytes.h"
+#include "codec/frame_series.h"
 #include "corrections/reference.h"
 #include "corrections/repeats.h"
 #include "corrections/walk.h"
@@ -106,6 +107,17 @@ std::vector<int32_t> transformed_points(const Payload& p, const Lattice& lattice
   return points;
 }
 
+std::vector<int32_t> framed_points(const Payload& p, const Lattice& lattice, const Specials& specials,
+                                   ByteReader& r) {
+  WalkInput in;
+  in.n = fold(p.extents);
+  in.step_bits = lattice.step_bits;
+  in.skip = specials.classes;
+  std::vector<int32_t> points(p.extents.count());
+  decode_frame_series(p, in, r.take(r.left()), points);
+  return points;
+}
+
 template <class T>
 void decode_lattice(const Payload& p, const Specials& specials, std::span<uint8_t> out) {
   ByteReader r(p.corrections);
@@ -115,6 +127,8 @@ void decode_lattice(const Payload& p, const Specials& specials, std::span<uint8_
     points = walked_points(p, lattice, specials, r);
   } else if (p.kind == H5N_KIND_TRANSFORM) {
     points = transformed_points(p, lattice, specials, r);
+  } else if (p.kind == H5N_KIND_FRAMES) {
+    points = framed_points(p, lattice, specials, r);
   } else {
     points.resize(p.extents.count());
     decode_repeats(r.take(r.left()), p.extents, points);

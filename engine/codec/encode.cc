@@ -11,6 +11,7 @@
 #include "bounds/lattice.h"
 #include "codec/decode.h"
 #include "codec/exact_bytes.h"
+#include "codec/frame_series.h"
 #include "codec/params.h"
 #include "codec/setting.h"
 #include "corrections/box.h"
@@ -125,6 +126,15 @@ class Encoder {
   // The schedules that are worth a whole coding. `rest`: the target less the base.
   Audition likely_schedules(const WalkInput& in, const std::vector<double>& target,
                             const std::vector<double>& rest) const {
+    const std::vector<Schedule> all = proposed(in, rest);
+    if (params_.effort >= kAllSchedulesFrom || (all.size() == 1 && params_.effort == 0)) return {all, 0};
+    // An L2 bound is searched for by coding: what wins on the part at one bound may not at the next.
+    const bool closest = params_.effort < 6 && rmse_limit_ < 0;
+    const double margin = params_.effort < 5 ? -1 : closest ? 0 : params_.effort < 7 ? 0.04 : 0.1;
+    return choose_schedules(in, all, target, part_of(in, target, all.front().wraps), quick_effort(), margin);
+  }
+
+  std::vector<Schedule> proposed(const WalkInput& in, const std::vector<double>& rest) const {
     std::vector<Schedule> all =
         parts_.axes ? propose_schedules(in.n, rest, {in.skip.begin(), in.skip.end()}, usual_error(in))
                     : std::vector<Schedule>{all_axes_alike(in.n)};
@@ -141,11 +151,7 @@ class Encoder {
       Schedule straight = straightened(all[k]);
       if (straight != all[k]) all.push_back(std::move(straight));
     }
-    if (params_.effort >= kAllSchedulesFrom || (all.size() == 1 && params_.effort == 0)) return {all, 0};
-    // An L2 bound is searched for by coding: what wins on the part at one bound may not at the next.
-    const bool closest = params_.effort < 6 && rmse_limit_ < 0;
-    const double margin = params_.effort < 5 ? -1 : closest ? 0 : params_.effort < 7 ? 0.04 : 0.1;
-    return choose_schedules(in, all, target, part_of(in, target, all.front().wraps), quick_effort(), margin);
+    return all;
   }
 
   // The part of the chunk on which ways to code it are compared.
@@ -258,6 +264,11 @@ class Encoder {
     bool offered = false;
     for (const auto& model : models) {
       if (model->network() != nullptr || !model->serves(extents)) continue;
+      if (model->frames() != nullptr) {
+        offer_frames(s, lattice, in, *model->frames(), extents, target, field);
+        offered = true;
+        continue;
+      }
       const auto latents = model->encode(field, extents, 1 << lattice.step_bits);
       if (!latents) continue;
       std::vector<int32_t> base(field.size());
@@ -282,6 +293,23 @@ class Encoder {
       if (in.network == nullptr) continue;
       offer_walks(s, lattice, in, {walk.schedule}, target, {model.get(), {}, walk.reference});
     }
+  }
+
+  void offer_frames(const Setting& s, const Lattice& lattice, const WalkInput& in, const Frames& model,
+                    const Extents& extents, const std::vector<double>& target,
+                    const std::vector<int32_t>& field) {
+    const FrameSeriesTask task{
+        model,
+        extents,
+        in,
+        target,
+        field,
+        effort(),
+        quick_effort(),
+        params_.effort >= kGeneralModelsFrom,
+        [&](const WalkInput& part, const std::vector<double>& rest) { return proposed(part, rest); }};
+    for (const FrameSeriesCoded& c : encode_frame_series(task))
+      finish_lattice(s, lattice, c.points, H5N_KIND_FRAMES, c.corrections, {&model, c.latents, {}});
   }
 
   // `walk`: without one.

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "corrections/places.h"
 #include "corrections/residual.h"
 
 namespace h5neural {
@@ -119,6 +120,34 @@ TableChoice ContextCounts::cheapest(int context, const TableChoice& implied) con
   const int first = std::max(0, centre - 4), last = std::min(kMaxScale, std::max(12, centre + 6));
   for (int shape = 0; shape < kTableShapes; ++shape) {
     for (int scale = first; scale <= last; ++scale) consider({shape, scale});
+  }
+  return best;
+}
+
+double entropy(std::span<const int64_t> counts) {
+  double all = 0, bits = 0;
+  for (const int64_t n : counts) all += double(n);
+  for (const int64_t n : counts) bits += n == 0 ? 0 : double(n) * std::log2(all / double(n));
+  return bits;
+}
+
+int cheapest_blend(std::span<const uint8_t> context, std::span<const uint8_t> suggested,
+                   std::span<const int32_t> residual, std::span<const uint8_t> skip) {
+  constexpr int kMost = 15;
+  int best = 0;
+  double least = 0;
+  for (int blend = 0; blend <= kMostBlend; ++blend) {
+    std::array<std::array<int64_t, 2 * kMost + 1>, kContexts> seen{};
+    for (size_t k = 0; k < context.size(); ++k) {
+      if (!skip.empty() && skip[k]) continue;
+      ++seen[blended(context[k], suggested[k], blend)][std::clamp(residual[k], -kMost, kMost) + kMost];
+    }
+    double bits = 0;
+    for (const auto& counts : seen) bits += entropy(counts);
+    if (blend == 0 || bits < least) {
+      least = bits;
+      best = blend;
+    }
   }
   return best;
 }

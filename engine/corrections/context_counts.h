@@ -33,4 +33,12 @@ class ContextCounts {
   std::array<Context, kContexts> contexts_;
 };
 
+// Bits of numbers that occur so often, coded by their own frequencies.
+double entropy(std::span<const int64_t> counts);
+
+// How far, 0 to kMostBlend, contexts suggested by what was coded before should have a say (places.h): what
+// costs least by the entropy of each context. `skip`: empty, or 1 where a point is not coded.
+int cheapest_blend(std::span<const uint8_t> context, std::span<const uint8_t> suggested,
+                   std::span<const int32_t> residual, std::span<const uint8_t> skip);
+
 }  // namespace h5neural

@@ -5,12 +5,13 @@
 
 namespace h5neural {
 
-Layout Layout::make(const Index4& extents, uint8_t refined, uint8_t around) {
+Layout Layout::make(const Index4& extents, uint8_t refined, uint8_t around, int apart) {
   Layout l;
   l.n = extents;
   l.mask = refined;
   l.wraps = around;
-  const auto wide = std::count_if(l.n.begin(), l.n.end(), [](int extent) { return extent > 1; });
+  const auto wide = std::count_if(l.n.begin(), l.n.end(), [](int extent) { return extent > 1; }) -
+                    (apart >= 0 && l.n[apart] > 1 ? 1 : 0);
   // Stencils reach further where there are fewer axes to find neighbours on, and hardly along short axes,
   // whose ghosts would outnumber their points.
   const int far = wide <= 1 ? 9 : wide <= 3 ? 5 : 3;
@@ -18,7 +19,7 @@ Layout Layout::make(const Index4& extents, uint8_t refined, uint8_t around) {
   for (int a = kAxes - 1; a >= 0; --a) {
     const int n = l.n[a];
     const bool halved = refined >> a & 1;
-    l.reach[a] = n == 1 ? 0 : n == 2 ? 1 : n <= 5 ? std::min(far, 2) : far;
+    l.reach[a] = n == 1 || a == apart ? 0 : n == 2 ? 1 : n <= 5 ? std::min(far, 2) : far;
     // Two points that are one in each class need no ghosts: either has but the other for a neighbour.
     l.margin[a] = !halved ? l.reach[a] : n <= 2 ? 0 : (l.reach[a] + 1) / 2;
     l.stride[a] = size;

@@ -43,7 +43,8 @@ struct Layout {
   int64_t origin = 0;  // of the first point of a class in its padded array
   int64_t size = 0;    // of a padded array, with room for kernels that run past its end
 
-  static Layout make(const Index4& n, uint8_t mask, uint8_t wraps = 0);
+  // `apart`: an axis, not refined, whose planes know nothing of each other; -1: none.
+  static Layout make(const Index4& n, uint8_t mask, uint8_t wraps = 0, int apart = -1);
 
   // Points of a class along each axis.
   Index4 count(uint8_t axes) const {

@@ -29,12 +29,29 @@ uint8_t wraps_of(const Schedule& schedule, const Rung& rung, uint8_t mask) {
 
 }  // namespace
 
+namespace {
+
+// The even points of a level: what a coarser one that takes `before` off of the base left of them becomes
+// what is left by one that takes `now`.
+void change_share(const WalkInput& in, LevelState& fine, int before, int now) {
+  CosetState even;
+  even.count = fine.layout.count(0);
+  for_chunk_rows(in, fine, even, [&](const Index4& i, int64_t at, int64_t step) {
+    int32_t* value = fine.value[0].data() + fine.layout.at(i);
+    for (int k = 0; k < even.count[kAxes - 1]; ++k, at += step)
+      value[k] =
+          clamp_lattice(int64_t{value[k]} + share_of(in.base[at], before) - share_of(in.base[at], now));
+  });
+}
+
+}  // namespace
+
 LevelState refine(const WalkInput& in, const LevelState& coarse, const Schedule& schedule, const Rung& rung,
                   size_t l) {
   const Level& level = schedule.levels[l];
   LevelState fine;
   fine.bin = bin_width(in.step_bits, level.finer);
-  fine.layout = Layout::make(rung.grid, level.mask, wraps_of(schedule, rung, level.mask));
+  fine.layout = Layout::make(rung.grid, level.mask, wraps_of(schedule, rung, level.mask), in.apart);
   fine.layout.onward = level.onward;
   fine.level = level;
   fine.spacing = rung.stride;
@@ -45,6 +62,8 @@ LevelState refine(const WalkInput& in, const LevelState& coarse, const Schedule&
     grid_row(coarse.layout, coarse.value, i, fine.value[0].data() + p);
     grid_row(coarse.layout, coarse.magnitude, i, fine.magnitude[0].data() + p);
   });
+  const int before = share_at(in, std::min(l + 1, schedule.levels.size() - 1)), now = share_at(in, l);
+  if (before != now) change_share(in, fine, before, now);
   extend_values(fine.layout, 0, fine.value[0]);
   extend_magnitudes(fine.layout, 0, fine.magnitude[0]);
   return fine;
@@ -207,7 +226,9 @@ void finish_field(const WalkInput& in, const LevelState& finest, std::span<int32
     out += in.n[kAxes - 1];
   });
   if (in.base.empty()) return;
-  for (size_t k = 0; k < decoded.size(); ++k) decoded[k] = clamp_lattice(int64_t{decoded[k]} + in.base[k]);
+  for (size_t k = 0; k < decoded.size(); ++k) {
+    decoded[k] = clamp_lattice(int64_t{decoded[k]} + share_of(in.base[k], share_at(in, 0)));
+  }
 }
 
 }  // namespace h5neural

@@ -25,21 +25,42 @@ struct WalkNetwork;
 // What reader and writer both know before the corrections are read.
 struct WalkInput {
   Index4 n{1, 1, 1, 1};
-  int step_bits = 0;                     // the bin of the bound is 2^step_bits lattice units
-  std::span<const int32_t> base;         // empty, or one value a point: the walk codes the difference from it
-  std::span<const uint8_t> skip;         // empty, or 1 where a point is not coded
-  bool learns = false;                   // whether places learn from plane to plane (places.h)
+  int step_bits = 0;              // the bin of the bound is 2^step_bits lattice units
+  std::span<const int32_t> base;  // empty, or one value a point: the walk codes the difference from it
+  // How much of the base a level takes off, in eighths, finest first; levels beyond take all of it.
+  std::span<const uint8_t> shares;
+  std::span<const uint8_t> skip;  // empty, or 1 where a point is not coded
+  bool learns = false;            // whether places learn from plane to plane (places.h)
+  int apart = -1;  // an axis whose planes know nothing of each other, refined by no level; -1: none
   const WalkNetwork* network = nullptr;  // refines predictions and contexts, where there is one (network.h)
 };
+
+constexpr int kWholeShare = 8;
+inline int share_at(const WalkInput& in, size_t l) {
+  return l < in.shares.size() ? in.shares[l] : kWholeShare;
+}
+
+// What such a share takes off where the base is b. A base that knows what there is but not quite where helps
+// coarse levels and spoils fine ones.
+inline int32_t share_of(int32_t b, int share) {
+  return share == kWholeShare ? b : static_cast<int32_t>((int64_t{b} * share + kWholeShare / 2) >> 3);
+}
 
 // About the standard deviation of what points are off by, in lattice units.
 inline double usual_error(const WalkInput& in) { return 0.23 * double(int64_t{1} << in.step_bits); }
 
+// What a writer chose for each coset, in order.
+struct CosetChoice {
+  PredictorChoice predictor;
+  ContextWeights weights{};
+};
+using WalkChoices = std::vector<CosetChoice>;
+
 // Writer. `target`: the field in lattice units, not rounded; every coded point comes back within half a bin
 // of it, up to rounding (the caller verifies). Returns the section; `decoded` receives what the reader will
-// get.
+// get, `choices`, unless null, what was chosen.
 Bytes encode_walk(const WalkInput& in, const Schedule& schedule, std::span<const double> target,
-                  const WalkEffort& effort, std::vector<int32_t>& decoded);
+                  const WalkEffort& effort, std::vector<int32_t>& decoded, WalkChoices* choices = nullptr);
 
 // Reader. Throws fail_corrupt on a damaged section.
 void decode_walk(const WalkInput& in, ByteSpan section, std::span<int32_t> decoded);

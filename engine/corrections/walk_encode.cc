@@ -6,7 +6,9 @@
 #include "corrections/context_counts.h"
 #include "corrections/fit.h"
 #include "corrections/network.h"
+#include "corrections/network_choice.h"
 #include "corrections/places.h"
+#include "corrections/quantise.h"
 #include "corrections/residual.h"
 #include "corrections/walk.h"
 
@@ -17,20 +19,19 @@ class WalkEncoder {
  public:
   WalkEncoder(const WalkInput& in, const Schedule& schedule, std::span<const double> target,
               const WalkEffort& effort)
-      : in_(in), schedule_(schedule), target_(target), effort_(effort), fit_(in, effort) {
+      : in_(in), schedule_(schedule), whole_(target), target_(target), effort_(effort), fit_(in, effort) {
     weights_.fill(kInitialWeights);
-    if (in.base.empty()) return;
-    difference_.resize(target.size());
-    for (size_t k = 0; k < target.size(); ++k) difference_[k] = target[k] - in.base[k];
-    target_ = difference_;
   }
 
-  Bytes run(std::vector<int32_t>& decoded) {
+  Bytes run(std::vector<int32_t>& decoded, WalkChoices* choices) {
+    choices_ = choices;
     write_schedule(side_, schedule_);
     const std::vector<Rung> rungs = ladder(schedule_);
     LevelState state = root_level(in_, schedule_, rungs.back());
+    take_off(schedule_.levels.empty() ? 0 : schedule_.levels.size() - 1);
     root(state);
     for (size_t l = schedule_.levels.size(); l-- > 0;) {
+      take_off(l);
       state = refine(in_, state, schedule_, rungs[l], l);
       level(state);
     }
@@ -45,11 +46,14 @@ class WalkEncoder {
   }
 
  private:
-  // To the nearest bin; by adding 1.5 * 2^52, which the compiler vectorises and std::nearbyint it does not.
-  static int32_t quantise(double target, int32_t prediction, double per_bin) {
-    constexpr double kRound = 6755399441055744.0, kMost = kResidualMax >> 1;
-    const double bins = std::clamp((target - prediction) * per_bin, -kMost, kMost);
-    return static_cast<int32_t>((bins + kRound) - kRound);
+  // Target less what level l takes off, where it is not that already.
+  void take_off(size_t l) {
+    const int share = share_at(in_, l);
+    if (in_.base.empty() || share == taken_) return;
+    difference_.resize(whole_.size());
+    for (size_t k = 0; k < whole_.size(); ++k) difference_[k] = whole_[k] - share_of(in_.base[k], share);
+    target_ = difference_;
+    taken_ = share;
   }
 
   void root(LevelState& s) {
@@ -92,6 +96,7 @@ class WalkEncoder {
     const bool learning = places_learn(in_, s, c);
     if (learning) learn(s);
     if (c.points >= kWeightsFrom) models_.weights(side_, weights_[c.order], fit_.weights(weights_[c.order]));
+    if (choices_ != nullptr) choices_->push_back({choice, weights_[c.order]});
     choose_contexts(s, context_taps(in_, s, c, weights_[c.order]), c, 0, rows_of(c));
     if (learning) {
       blend_contexts();
@@ -150,79 +155,27 @@ class WalkEncoder {
     }
   }
 
-  // How far places have a say in the contexts: what costs least by the entropy of each context.
+  // How far places have a say in the contexts.
   void blend_contexts() {
-    constexpr int kMost = 15;
     CosetState& c = coset_;
-    int best = 0;
-    double least = 0;
-    for (int blend = 0; blend <= kMostBlend; ++blend) {
-      std::array<std::array<int64_t, 2 * kMost + 1>, kContexts> seen{};
-      for (int64_t k = 0; k < c.points; ++k) {
-        if (!c.skip.empty() && c.skip[k]) continue;
-        ++seen[blended(c.context[k], history_[k], blend)][std::clamp(c.quantised[k], -kMost, kMost) + kMost];
-      }
-      double bits = 0;
-      for (const auto& counts : seen) bits += entropy(counts);
-      if (blend == 0 || bits < least) {
-        least = bits;
-        best = blend;
-      }
-    }
+    const auto count = static_cast<size_t>(c.points);
+    const std::span<const uint8_t> skip = c.skip.empty() ? c.skip : std::span(c.skip).first(count);
+    const int best = cheapest_blend({c.context.data(), count}, history_, {c.quantised.data(), count}, skip);
     models_.blend(side_, best);
     for (int64_t k = 0; k < c.points; ++k) c.context[k] = blended(c.context[k], history_[k], best);
   }
 
-  // How far a network is followed: what costs least by the entropy of each context, of a part of the points.
   void follow_network(const LevelState& s) {
-    CosetState& c = coset_;
-    NetworkView said(in_, s, c);
+    NetworkView said(in_, s, coset_);
     said.ask();
     const int origin = context_origin(in_, s);
-    const double per_bin = 1.0 / s.bin;
-    const auto count = static_cast<int64_t>(said.points.size());
-    const int64_t every = std::max<int64_t>(1, count / kNetworkTried);
-    const auto price = [&](const NetworkChoice& choice) {
-      constexpr int kMost = 15;
-      std::array<std::array<int64_t, 2 * kMost + 1>, kContexts> seen{};
-      for (int64_t i = 0; i < count; i += every) {
-        const int64_t k = said.points[i];
-        const int32_t p = moved(c.prediction[k], said.move[i], choice.move, c.context[k], origin);
-        const int32_t q = quantise(own_[k], p, per_bin);
-        ++seen[changed(c.context[k], said.change[i], choice.change)][std::clamp(q, -kMost, kMost) + kMost];
-      }
-      double bits = 0;
-      for (const auto& counts : seen) bits += entropy(counts);
-      return bits * double(every);
-    };
-    NetworkChoice best;
-    double least = price(best);
-    if (count > 0) {
-      least -= kNetworkTold;
-      const auto consider = [&](int move, int change) {
-        const NetworkChoice choice{move, change};
-        const double bits = price(choice);
-        if (bits < least) least = bits, best = choice;
-      };
-      consider(0, 4);
-      consider(4, 4);
-      for (const int move : {2, 3, 5, 6}) consider(move, 4);
-      const int move = best.move;
-      for (const int change : {0, 2, 3, 5, 6}) consider(move, change);
-    }
-    models_.network(side_, best);
-    if (best.asked()) follow(said, best, origin, c);
+    const NetworkChoice choice = choose_network(said, coset_, own_.data(), 1.0 / s.bin, origin);
+    models_.network(side_, choice);
+    if (choice.asked()) follow(said, choice, origin, coset_);
   }
 
   // What a network would learn from.
   void take_samples(const LevelState& s);
-
-  static double entropy(std::span<const int64_t> counts) {
-    double all = 0, bits = 0;
-    for (const int64_t n : counts) all += double(n);
-    for (const int64_t n : counts) bits += n == 0 ? 0 : double(n) * std::log2(all / double(n));
-    return bits;
-  }
 
   struct Coded {
     std::span<const int32_t> residual;
@@ -263,13 +216,11 @@ class WalkEncoder {
     return tables;
   }
 
-  static constexpr int64_t kNetworkTried = 20000;  // points of a coset that the choice is made on
-  static constexpr double kNetworkTold = 8;        // bits that it must save
-
   const WalkInput& in_;
   const Schedule& schedule_;
-  std::span<const double> target_;  // less the base
+  std::span<const double> whole_, target_;  // the latter less what the level takes off of the base
   std::vector<double> difference_;
+  int taken_ = -1;
   BitEncoder side_;
   ResidualEncoder residuals_;
   SideModels models_;
@@ -284,6 +235,7 @@ class WalkEncoder {
   std::vector<uint8_t> history_;     // of every point, where places learn,
   std::vector<int64_t> block_ends_;  // and the blocks of points
   ContextCounts counts_;
+  WalkChoices* choices_ = nullptr;
 };
 
 void WalkEncoder::take_samples(const LevelState& s) {
@@ -303,8 +255,8 @@ void WalkEncoder::take_samples(const LevelState& s) {
 }  // namespace
 
 Bytes encode_walk(const WalkInput& in, const Schedule& schedule, std::span<const double> target,
-                  const WalkEffort& effort, std::vector<int32_t>& decoded) {
-  return WalkEncoder(in, schedule, target, effort).run(decoded);
+                  const WalkEffort& effort, std::vector<int32_t>& decoded, WalkChoices* choices) {
+  return WalkEncoder(in, schedule, target, effort).run(decoded, choices);
 }
 
 }  // namespace h5neural

@@ -2,6 +2,7 @@
 #include "models/factory.h"
 
 #include "models/corrections.h"
+#include "models/frames.h"
 #include "models/linear.h"
 #include "models/swae.h"
 #include "models/three_branch.h"
@@ -13,6 +14,7 @@ std::shared_ptr<const Model> make_model(const WeightsFile& file) {
   if (file.family() == "linear") return make_linear(file);
   if (file.family() == "three-branch") return make_three_branch(file);
   if (file.family() == "corrections") return make_corrections(file);
+  if (file.family() == "frames") return make_frames(file);
   throw Failure(H5N_ERR_CORRUPT, "h5neural: the weights '" + file.name() + "' are of family '" +
                                      file.family() +
                                      "', which this version does not know; install a newer h5neural");

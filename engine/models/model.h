@@ -27,6 +27,8 @@ struct LatentArray {
   std::vector<double> scale, offset;
 };
 
+class Frames;
+
 class Model {
  public:
   virtual ~Model() = default;
@@ -44,6 +46,9 @@ class Model {
   // A network for the corrections (corrections/network.h), in place of latents and a base; null: the model
   // has latents.
   virtual const WalkNetwork* network() const { return nullptr; }
+  // A model that predicts frames from decoded ones (frames.h) has no base of a whole chunk: encode gives
+  // nothing, decode refuses. Null for the others.
+  virtual const Frames* frames() const { return nullptr; }
 
   // Writer. `field`: the chunk on the lattice, |n| <= 2^30, specials filled in with a neighbouring value;
   // `bin`: the width of one quantisation bin (two bounds) in lattice units, >= 1, the accuracy that the

@@ -134,7 +134,7 @@ Payload parse_payload(ByteSpan bytes) {
   p.type = what & kFloat64 ? H5N_FLOAT64 : H5N_FLOAT32;
   p.big_endian = what & kBigEndian;
   const unsigned form = follows >> kBoundShift;
-  if (p.kind > H5N_KIND_TRANSFORM || p.mode > H5N_NRMSE || (p.mode == H5N_LOSSLESS && form != 0))
+  if (p.kind > H5N_KIND_FRAMES || p.mode > H5N_NRMSE || (p.mode == H5N_LOSSLESS && form != 0))
     fail_corrupt("a field of its header is out of range");
   read_extents(r, p.extents);
   if (p.mode != H5N_LOSSLESS) p.bound = WrittenBound::read(r, form);

@@ -30,6 +30,8 @@ class ByteWriter {
     for (; v >= 128; v >>= 7) out_.push_back(static_cast<uint8_t>(v | 128));
     out_.push_back(static_cast<uint8_t>(v));
   }
+  // 0, -1, 1, -2, ... as 0, 1, 2, 3, ...
+  void zigzag(int64_t v) { varint(static_cast<uint64_t>(v) << 1 ^ static_cast<uint64_t>(v >> 63)); }
   void bytes(ByteSpan b) { out_.insert(out_.end(), b.begin(), b.end()); }
   size_t size() const { return out_.size(); }
   Bytes take() { return std::move(out_); }
@@ -55,6 +57,10 @@ class ByteReader {
       if (b < 128) return v;
     }
     fail_corrupt("a number is too long");
+  }
+  int64_t zigzag() {
+    const uint64_t v = varint();
+    return static_cast<int64_t>(v >> 1) ^ -static_cast<int64_t>(v & 1);
   }
   ByteSpan take(uint64_t n) {
     if (n > in_.size()) fail_corrupt("a section ends early");

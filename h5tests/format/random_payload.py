@@ -3,12 +3,14 @@ decisions and write down what they answered. So every way that the format allows
 today takes too. May not import anything of the engine.
 """
 import bisect
+import hashlib
 import math
 import random
 import struct
 
 import numpy as np
 
+import read_frames
 import read_payload as rp
 
 
@@ -159,7 +161,8 @@ def section(rng, decode):
 
 
 def walk_section(rng, n, step_bits, skip, based, learns):
-    return section(rng, lambda side, residuals: rp.walk(n, step_bits, skip, based, learns, side, residuals))
+    base = np.zeros(n, np.int64) if based else None
+    return section(rng, lambda side, residuals: rp.walk(n, step_bits, skip, base, learns, side, residuals))
 
 
 def walk_corrections(rng, n, step_bits, skip, stack):
@@ -229,12 +232,57 @@ def payload(seed, transform=False):
     return seal(bytes([*b"hN", 16 | kind]) + bytes(8) + head + specials + corrections)
 
 
+class RandomFrames:
+    """In the place of the sections of a payload of kind frames, as read_frames asks for them: what it is given, it
+    remembers."""
+
+    def __init__(self, rng):
+        self.rng, self.out = rng, b""
+
+    def shares(self):
+        given = bytes(self.rng.randint(0, 8) for _ in range(self.rng.choice((0, 1, 3, 12))))
+        self.out += varint(len(given)) + given
+        return tuple(given)
+
+    def section(self, decode, last=False):
+        """A walk or a series, as decode(side, residuals) reads it. Returns what it decodes to."""
+        decoded = []
+        coded = section(self.rng, lambda side, residuals: decoded.append(decode(side, residuals)))
+        self.out += coded if last else varint(len(coded)) + coded
+        return decoded[-1]
+
+    def finish(self):
+        pass
+
+
+def frames_payload(seed, weights):
+    """A payload of kind frames under these weights, its hash and checksum as the readers here say."""
+    rng = random.Random(seed)
+    extents = [rng.randint(3, 9), rng.randint(8, 14), rng.randint(8, 14)]
+    specials, classes = specials_section(rng, extents, 4)
+    step_bits = rng.randint(0, 4)
+    between = rng.random() < 0.5
+    latents = bytes([between + 2 * rng.randint(0, 3), rng.randint(0, 40)]) + \
+        struct.pack("<H", rng.randint(1 << 13, (1 << 14) - 1)) + zigzag(rng.choice((0, rng.randint(-2**28, 2**28))))
+    latents += bytes([rng.randint(1, 5)]) if between else b""
+    model = read_frames.Frames(weights, latents)
+    skip = np.zeros(extents, bool) if classes is None else (classes != 0).reshape(extents)
+    sections = RandomFrames(rng)
+    rp.frames(sections, extents, step_bits, skip, model)
+    corrections = bytes([step_bits]) + short_double(rng.uniform(1, 2) * 2.0**rng.randint(-40, 20)) + zigzag(0) + sections.out
+    with open(weights, "rb") as f:
+        name = struct.unpack(">Q", hashlib.sha256(f.read()).digest()[:8])
+    head = bytes([1 | 2 << 3, 3 if specials else 1]) + b"".join(map(varint, extents)) + varint(1) + \
+        struct.pack("<Q", *name) + varint(len(latents)) + (varint(len(specials)) if specials else b"")
+    return seal(bytes([*b"hN", 16 | rp.FRAMES]) + bytes(8) + head + latents + specials + corrections, lambda h: model)
+
+
 def with_checksum(payload):
     return payload[:3] + rp.checksum(payload) + payload[7:]
 
 
-def seal(damaged):
+def seal(damaged, frames_of=None):
     """The payload with the hash of its values and its checksum made right. Raises Damaged when it does not decode."""
     h = rp.Header(with_checksum(damaged))
-    words = rp.read_values(h).astype(h.word)
+    words = rp.read_values(h, frames_of=frames_of).astype(h.word)
     return with_checksum(damaged[:7] + struct.pack("<I", rp.low_hash(words.tobytes())) + damaged[11:])

@@ -4,7 +4,9 @@ probability tables (engine/entropy/tables.inc). Slow and plain; it exists to pro
 
     read_payload.py PAYLOAD VALUES     writes the decoded values, in the byte order of the writer
 
-By itself it serves payloads without a model (read_three_branch.py reads the base of one family). Integers throughout; the one multiplication of floats is in `lattice_values`.
+By itself it serves payloads without a model (read_three_branch.py reads the base of one family,
+read_frames.py predicts the frames of another). Integers throughout; the one multiplication of floats is in
+`lattice_values`.
 Needs numpy, xxhash and zstandard. May not import anything of the engine, nor load its library.
 """
 import bisect
@@ -19,7 +21,7 @@ import numpy as np
 import xxhash
 import zstandard
 
-RAW, LOSSLESS, WALK, CONSTANT, REPEATS, TRANSFORM = range(6)
+RAW, LOSSLESS, WALK, CONSTANT, REPEATS, TRANSFORM, FRAMES = range(7)
 TABLES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "engine", "entropy", "tables.inc")
 AXES = 4
 MOST = 1 << 28
@@ -106,7 +108,7 @@ class Header:
         self.mode, self.rank, self.size = what & 7, (what >> 3 & 7) + 1, 8 if what & 64 else 4
         self.big_endian = bool(what & 128)
         form = follows >> 2
-        require(self.kind <= 5 and self.mode <= 5 and (self.mode or not form), "header")
+        require(self.kind <= 6 and self.mode <= 5 and (self.mode or not form), "header")
         self.extents = [r.varint() for _ in range(self.rank)]
         self.count = math.prod(self.extents)
         require(1 <= self.count < 2**32, "extents")
@@ -656,6 +658,15 @@ class Choices:
             c[j] += difference
         return given[0] if based else 0, c
 
+    def every_table(self, side):
+        """A table for each context, where it is not known how many points have it."""
+        table = []
+        for x in range(36):
+            self.told = bool(side.bit(self.told_bit[self.told]))
+            suggested = suggested_scale(x)
+            table.append(self.tables.sent(side, suggested) if self.told else self.tables.implied(suggested))
+        return table
+
     def change_weights(self, side, order):
         w = self.weights[order]
         for i in range(5):
@@ -682,11 +693,17 @@ def context_of(s, step_bits, finer):
     return min(max(h - (2 * (step_bits + 4) - finer // 2 - 9), 0), 35)
 
 
-def walk(n, step_bits, skip, based, learns, side, residuals, note=lambda what: None):
-    """The values of a walk [n], before its base is added. `skip`: bool [n]; `based`: there is one; `learns`: places
-    do. `note` is told which ways were taken."""
-    levels, root, wraps = read_schedule(side, n, note)
-    note("narrowing" if any(level[3] for level in levels) else "uniform")
+def share_of(base, shares, level):
+    """What a level takes off of the base. `level` 0 is the finest."""
+    share = shares[level] if level < len(shares) else 8
+    return base * share + 4 >> 3
+
+
+def climb(schedule, step_bits, skip, side, root_number, coder, note, base, shares=()):
+    """The values of one walk [n] from its root up. `coder` is called for each coset, in order, and ends in accept().
+    `base`: [n]; `shares`: eighths of it that the levels take off, finest first."""
+    levels, root, wraps = schedule
+    n = skip.shape
     stride = [1] * AXES
     strides = []
     for _, mask, *_ in levels:
@@ -695,77 +712,127 @@ def walk(n, step_bits, skip, based, learns, side, residuals, note=lambda what: N
     grid = Grid(root)
     inside = grid.points((0,) * AXES, ())
     root_skip = skip[tuple(slice(None, None, s) for s in stride)]
-    value, number, last = np.zeros(root, np.int64), Number(), 0
+    value, last = np.zeros(root, np.int64), 0
     width = bin_width(step_bits, levels[-1][3] if levels else 0)
     for i in np.ndindex(*root):
         if not root_skip[i]:
-            last = clamp(last + side.number(number) * width)
+            last = clamp(last + side.number(root_number) * width)
         value[i] = last
     grid.value[inside] = value
-    choices = Choices()
-    slowest = next((a for a in range(AXES) if n[a] > 1), AXES - 1) if learns else None
-    for (n_level, mask, weight, finer, onward), s in zip(reversed(levels), reversed(strides)):
+    for l, ((n_level, mask, weight, finer, onward), s) in reversed(list(enumerate(zip(levels, strides)))):
         note(f"{len(mask)} axes")
         here = tuple(a for a in wraps if n[a] % (s[a] * (2 if a in mask else 1)) == 0)
         coarse, grid = grid, Grid(n_level, here, onward)
         even = (0,) * AXES
         for v, c, repeat in ((grid.value, coarse.value, False), (grid.magnitude, coarse.magnitude, True)):
             v[grid.points(even, mask)] = c[coarse.points(even, ())]
+            if not repeat and shares:
+                known_base = base[tuple(slice(None, None, k) for k in s)]
+                known_base = known_base[tuple(slice(None, None, 2 if a in mask else 1) for a in range(AXES))]
+                change = share_of(known_base, shares, min(l + 1, len(levels) - 1)) - share_of(known_base, shares, l)
+                v[grid.points(even, mask)] = np.clip(v[grid.points(even, mask)] + change, -MOST, MOST)
             grid.extend(v, even, mask, repeat)
         level_skip = skip[tuple(slice(None, None, k) for k in s)]
-        decode_level(grid, mask, weight, finer, level_skip, step_bits, based, slowest, side, residuals, choices, note)
-    residuals.finish()
-    return grid.value[grid.points((0,) * AXES, ())]
+        known = {even}
+        for order, axes in enumerate(cosets(mask)):
+            coder(Coset(grid, mask, weight, finer, step_bits, level_skip, order, axes, frozenset(known)))
+            known.add(axes)
+    return np.clip(grid.value[grid.points((0,) * AXES, ())] + share_of(base, shares, 0), -MOST, MOST)
 
 
-def decode_level(grid, mask, weight, finer, skip, step_bits, based, slowest, side, residuals, choices, note):
-    """`slowest`: the axis along which places learn, or None."""
-    width = bin_width(step_bits, finer)
-    known = {(0,) * AXES}
-    for order, coset in enumerate(cosets(mask)):
-        pairs = Pairs(stencil(grid.reach, mask, weight, coset, frozenset(known)))
-        here = grid.points(coset, mask)
-        coset_skip = skip[tuple(slice(c, None, 2 if a in mask else 1) for a, c in enumerate(coset))].reshape(-1)
-        at = lambda v, j, sign: v[grid.points(coset, mask, [sign * x for x in pairs[j]])].reshape(-1)
-        sums = lambda v, j: at(v, j, 1) + at(v, j, -1)
+class Coset:
+    """One coset of a level, and its neighbours."""
 
-        short, c = choices.coefficients(side, order, pairs, weight, based, note)
-        note(f"variogram {choices.exponent[order]}")
-        note(f"nugget {choices.nugget[order]}")
-        nearest_sum = sums(grid.value, 0)
+    def __init__(self, grid, mask, weight, finer, step_bits, level_skip, order, axes, known):
+        self.grid, self.mask, self.weight, self.finer, self.step_bits = grid, mask, weight, finer, step_bits
+        self.order, self.axes, self.width = order, axes, bin_width(step_bits, finer)
+        self.pairs = Pairs(stencil(grid.reach, mask, weight, axes, known))
+        self.skip = level_skip[tuple(slice(c, None, 2 if a in mask else 1) for a, c in enumerate(axes))].reshape(-1)
+
+    def at(self, v, j, sign):
+        return v[self.grid.points(self.axes, self.mask, [sign * x for x in self.pairs[j]])].reshape(-1)
+
+    def sums(self, v, j):
+        return self.at(v, j, 1) + self.at(v, j, -1)
+
+    @property
+    def shape(self):
+        return self.grid.value[self.grid.points(self.axes, self.mask)].shape
+
+    def predict(self, short, c):
+        v = self.grid.value
+        nearest_sum = self.sums(v, 0)
         total = nearest_sum * (2**19 + short) + 2**19
         for j, k in enumerate(c, 1):
             if k:
-                total += k * (sums(grid.value, j) - nearest_sum)
-        prediction = np.clip(total >> 20, -MOST, MOST)
+                total += k * (self.sums(v, j) - nearest_sum)
+        return np.clip(total >> 20, -MOST, MOST)
 
-        if prediction.size >= 300:
-            note("weights")
-            choices.change_weights(side, order)
-        most = (1 << 29) // width
-        contexts = lambda p, part: find_contexts(grid, pairs, p, sums, at, choices.weights[order], step_bits, finer,
-                                                 part)
-        planes = 0 if slowest is None or slowest in mask else grid.n[slowest]
-        if planes >= 24:
-            note("places learn")
-            note("skipped places" if coset_skip.any() else "no skipped places")
-            taps = [at(grid.value, j, sign) for j in range(min(4, len(pairs))) for sign in (1, -1)]
-            prediction, q = learn(prediction, planes, taps, contexts, coset_skip, step_bits, finer, width, side,
-                                  residuals, choices, note)
-        else:
-            context = contexts(prediction, slice(None))
-            counts = [0] * 36
-            for x, skipped in zip(context, coset_skip):
-                counts[x] += not skipped
-            table = choices.tables.of_counts(side, suggested_scale, counts, 10, note)
-            q = decode_points(context, coset_skip, table, residuals)
-        value = np.clip(prediction + np.clip(q, -most, most) * width, -MOST, MOST)
-        shape = grid.value[here].shape
+    def contexts(self, weights, prediction, part=slice(None)):
+        return find_contexts(self.grid, self.pairs, prediction, self.sums, self.at, weights, self.step_bits, self.finer,
+                             part)
+
+    def accept(self, prediction, q):
+        grid, most = self.grid, (1 << 29) // self.width
+        here = grid.points(self.axes, self.mask)
+        value = np.clip(prediction + np.clip(q, -most, most) * self.width, -MOST, MOST)
+        shape = self.shape
         grid.value[here] = value.reshape(shape)
         grid.magnitude[here] = np.minimum(abs(value - prediction), 65535).reshape(shape)
-        grid.extend(grid.value, coset, mask, False)
-        grid.extend(grid.magnitude, coset, mask, True)
-        known.add(coset)
+        grid.extend(grid.value, self.axes, self.mask, False)
+        grid.extend(grid.magnitude, self.axes, self.mask, True)
+
+
+def walk(n, step_bits, skip, base, learns, side, residuals, note=lambda what: None, shares=()):
+    """The values of a walk [n]. `skip`: bool [n]; `base`: [n] or None; `learns`: places do; `shares`: see climb. `note`
+    is told which ways were taken."""
+    schedule = read_schedule(side, n, note)
+    note("narrowing" if any(level[3] for level in schedule[0]) else "uniform")
+    choices = Choices()
+    slowest = next((a for a in range(AXES) if n[a] > 1), AXES - 1) if learns else None
+    coder = lambda coset: decode_coset(coset, base is not None, slowest, side, residuals, choices, note)
+    values = climb(schedule, step_bits, skip, side, Number(), coder, note,
+                   np.zeros(n, np.int64) if base is None else base, shares)
+    residuals.finish()
+    return values
+
+
+def read_predictor(coset, side, based, choices, note):
+    short_and_c = choices.coefficients(side, coset.order, coset.pairs, coset.weight, based, note)
+    note(f"variogram {choices.exponent[coset.order]}")
+    note(f"nugget {choices.nugget[coset.order]}")
+    return short_and_c
+
+
+def decode_coset(coset, based, slowest, side, residuals, choices, note):
+    """`slowest`: the axis along which places learn, or None."""
+    prediction = coset.predict(*read_predictor(coset, side, based, choices, note))
+    if prediction.size >= 300:
+        note("weights")
+        choices.change_weights(side, coset.order)
+    contexts = lambda p, part: coset.contexts(choices.weights[coset.order], p, part)
+    planes = 0 if slowest is None or slowest in coset.mask else coset.grid.n[slowest]
+    if planes >= 24:
+        note("places learn")
+        note("skipped places" if coset.skip.any() else "no skipped places")
+        taps = [coset.at(coset.grid.value, j, sign) for j in range(min(4, len(coset.pairs))) for sign in (1, -1)]
+        prediction, q = learn(prediction, planes, taps, contexts, coset.skip, coset.step_bits, coset.finer, coset.width,
+                              side, residuals, choices, note)
+    else:
+        context = contexts(prediction, slice(None))
+        counts = [0] * 36
+        for x, skipped in zip(context, coset.skip):
+            counts[x] += not skipped
+        table = choices.tables.of_counts(side, suggested_scale, counts, 10, note)
+        q = decode_points(context, coset.skip, table, residuals)
+    coset.accept(prediction, q)
+
+
+def blended(context, suggested, blend):
+    """`suggested`: contexts, 255 for none; or None."""
+    if not suggested:
+        return context
+    return [x if h == 255 else (x * (8 - blend) + h * blend + 4) >> 3 for x, h in zip(context, suggested)]
 
 
 def decode_points(context, skip, table, residuals):
@@ -778,11 +845,7 @@ def learn(prediction, planes, taps, contexts_of, skip, step_bits, finer, width, 
     """(prediction, q) of a coset whose places learn from plane to plane."""
     blend = side.raw(3)
     note("blend" if blend else "no blend")
-    table = []
-    for x in range(36):
-        choices.told = bool(side.bit(choices.told_bit[choices.told]))
-        suggested = suggested_scale(x)
-        table.append(choices.tables.sent(side, suggested) if choices.told else choices.tables.implied(suggested))
+    table = choices.every_table(side)
     size, q = prediction.size // planes, np.zeros(prediction.size, np.int64)
     shift = step_bits - 4
     scaled = lambda v: np.clip((v + (1 << shift - 1)) >> shift if shift > 0 else v << -shift, -(1 << 15), 1 << 15)
@@ -801,10 +864,7 @@ def learn(prediction, planes, taps, contexts_of, skip, step_bits, finer, width, 
             more = ((weight * x).sum(axis=2) + (1 << 15)) >> 16
             prediction[part] = np.clip(plain + more.reshape(-1), -MOST, MOST)
         context = contexts_of(prediction, part)
-        for i in range(len(context)):
-            h = 255 if history is None else history[i % size]
-            if h != 255:
-                context[i] = (context[i] * (8 - blend) + h * blend + 4) >> 3
+        context = blended(context, history and [history[i % size] for i in range(len(context))], blend)
         q[part] = decode_points(context, skip[part], table, residuals)
         step = np.clip(q[part], -most, most) * width
         missing = scaled(prediction[part] - plain + step).reshape(-1, size)
@@ -862,6 +922,78 @@ def find_contexts(grid, pairs, prediction, sums, at, weights, step_bits, finer, 
     f[3] = np.minimum(abs(2 * prediction - nearest_sum), most)
     s = sum(context_weight(w) * x for w, x in zip(weights, f)) >> 12
     return [context_of(x, step_bits, finer) for x in s[part].tolist()]
+
+
+# ---- series ----------------------------------------------------------------------------------------------------------
+
+
+class Misses:
+    """What the points of a coset were off by in the frames before."""
+
+    def __init__(self):
+        self.mean = None
+
+    def suggest(self, coset):
+        """A context for each point, or None."""
+        if self.mean is None:
+            return None
+        s = self.mean.reshape(coset.shape)
+        for a in (3, 2, 1):
+            at = np.arange(s.shape[a])
+            s = 2 * s + np.take(s, np.maximum(at - 1, 0), a) + np.take(s, np.minimum(at + 1, at[-1]), a)
+        s = (s.reshape(-1) >> 6) + coset.width * 16 // 50
+        return [context_of(x, coset.step_bits, coset.finer) for x in s.tolist()]
+
+    def learn(self, coset, q):
+        miss = np.minimum(abs(q) * coset.width * 16, 1 << 24)
+        self.mean = miss if self.mean is None else (self.mean + miss) >> 1
+
+
+class SeriesCoder:
+    """The cosets of frame after frame."""
+
+    def __init__(self, side, residuals, note):
+        self.side, self.residuals, self.note = side, residuals, note
+        self.choices, self.said, self.misses = Choices(), [], []
+
+    def begin(self, first):
+        """A frame; `first` of a group."""
+        self.number, self.first = 0, first
+        if first:
+            self.said = []
+
+    def __call__(self, coset):
+        if self.first:
+            predictor = read_predictor(coset, self.side, True, self.choices, self.note)
+            blend = self.side.raw(3)
+            self.note("blend" if blend else "no blend")
+            self.choices.change_weights(self.side, coset.order)
+            weights = list(self.choices.weights[coset.order])
+            self.said.append((predictor, blend, weights, self.choices.every_table(self.side)))
+        if self.number == len(self.misses):
+            self.misses.append(Misses())
+        (predictor, blend, weights, table), misses = self.said[self.number], self.misses[self.number]
+        self.number += 1
+        prediction = coset.predict(*predictor)
+        context = blended(coset.contexts(weights, prediction), misses.suggest(coset), blend)
+        q = decode_points(context, coset.skip, table, self.residuals)
+        misses.learn(coset, q)
+        coset.accept(prediction, q)
+
+
+def series(step_bits, skip, known, expect, side, residuals, note=lambda what: None, shares=()):
+    """Frames [frames, n], one after the other. `skip`: bool [frames, n]; `known`: frames that come before; `expect`: from
+    all frames so far to the base of the next one [n]; `shares`: see climb."""
+    schedule = read_schedule(side, skip.shape[1:], note)
+    group = side.number(Number(), 1, 2**31 - 1, "a group of frames")
+    coder, root_number, frames = SeriesCoder(side, residuals, note), Number(), list(known)
+    for k, frame_skip in enumerate(skip):
+        base = expect(frames)
+        coder.begin(k % group == 0)
+        note("a group" if k and k % group == 0 else "a frame")
+        frames.append(climb(schedule, step_bits, frame_skip, side, root_number, coder, note, base, shares))
+    residuals.finish()
+    return frames[len(known):]
 
 
 # ---- transform: plan, boxes, scales ----------------------------------------------------------------------------------
@@ -1246,9 +1378,9 @@ def skipped(h, classes):
     return np.zeros(n, bool) if classes is None else (classes != 0).reshape(n)
 
 
-def walk_section(section, n, step_bits, skip, based, learns, note):
+def walk_section(section, n, step_bits, skip, base, learns, note, shares=()):
     side, residuals = side_and_residuals(section, note)
-    return walk(n, step_bits, skip, based, learns, side, residuals, note)
+    return walk(n, step_bits, skip, base, learns, side, residuals, note, shares)
 
 
 def read_walk(r, h, step_bits, classes, base_of, note):
@@ -1257,19 +1389,90 @@ def read_walk(r, h, step_bits, classes, base_of, note):
     reference, learns = head & ~8, bool(head & 8)
     require(reference <= AXES and (reference or not head), "its reference is unknown")
     require(not (reference and h.model), "both a model and a reference")
-    base = base_of(h).reshape(n) if h.model else 0
+    base = base_of(h).reshape(n) if h.model else None
     if reference:
         axis = reference - 1
         note("reference")
         base = walk_section(r.take(r.varint()), [1 if a == axis else k for a, k in enumerate(n)],
-                            max(0, step_bits - 3), skip.all(axis=axis, keepdims=True), False, False, note)
-    difference = walk_section(r.rest(), n, step_bits, skip, bool(reference or h.model), learns, note)
-    return np.clip(difference + base, -MOST, MOST).reshape(-1)
+                            max(0, step_bits - 3), skip.all(axis=axis, keepdims=True), None, False, note)
+        base = np.broadcast_to(base, n)
+    return walk_section(r.rest(), n, step_bits, skip, base, learns, note).reshape(-1)
 
 
 def read_transform(r, h, step_bits, classes, note):
     skip = skipped(h, classes)
     return transform(skip.shape, step_bits, skip, *side_and_residuals(r.rest(), note), note).reshape(-1)
+
+
+class FrameSections:
+    """The parts of a payload of kind frames, one after the other."""
+
+    def __init__(self, r, note):
+        self.r, self.note = r, note
+
+    def shares(self):
+        given = self.r.take(self.r.varint())
+        require(all(share <= 8 for share in given), "a share is out of range")
+        return tuple(given)
+
+    def section(self, decode, last=False):
+        """What decode(side, residuals) makes of the next one, which goes to the end if it is the last."""
+        return decode(*side_and_residuals(self.r.rest() if last else self.r.take(self.r.varint()), self.note))
+
+    def finish(self):
+        require(not self.r.rest(), "frames end before their section")
+
+
+def frames(sections, extents, step_bits, skip, model, note=lambda what: None):
+    """The points [extents] of a series. `extents`: time, then space; `skip`: bool [extents]; `model`: how frames are
+    predicted (read_frames.py)."""
+    count, n = extents[0], (1,) * (AXES + 1 - len(extents)) + tuple(extents[1:])
+    skip = skip.reshape(count, *n)
+    found = [None] * count
+
+    def shares():
+        given = sections.shares()
+        for share in given:
+            note(f"share {share}")
+        return given
+
+    def stack(which, base=None, taken=()):
+        """Frames coded by one walk."""
+        some = next(a for a in range(AXES) if n[a] > 1) - 1  # the axis that counts them
+        grid = [len(which) if a == some else k for a, k in enumerate(n)]
+        base = None if base is None else np.stack(base).reshape(grid)
+        values = sections.section(lambda side, residuals: walk(
+            grid, step_bits, skip[list(which)].reshape(grid), base, False, side, residuals, note, taken))
+        for t, frame in zip(which, values.reshape(-1, *n)):
+            found[t] = frame
+
+    if model.levels is None:
+        note("causal")
+        known = model.history
+        stack(range(1))
+        for first, end, expect in ((1, known, lambda f: f[-1]), (known, count, lambda f: model.predict(f[-known:]))):
+            if first < end:
+                taken = shares()
+                found[first:end] = sections.section(lambda side, residuals: series(
+                    step_bits, skip[first:end], found[:first], expect, side, residuals, note, taken), end == count)
+        return np.stack(found).reshape(extents)
+    for level in range(model.levels, -1, -1):
+        note("kept" if level == model.levels else "between")
+        apart = 1 << level
+        which = range(0, count, apart) if level == model.levels else range(apart, count, 2 * apart)
+        if level == model.levels:
+            stack(which)
+        elif which:
+            after = lambda t: t + apart if t + apart < count else t - apart
+            stack(which, [model.between(found[t - apart], found[after(t)]) for t in which], shares())
+    sections.finish()
+    return np.stack(found).reshape(extents)
+
+
+def read_frames(r, h, step_bits, classes, model, note):
+    extents = [k for k in h.extents if k > 1]
+    skip = np.zeros(h.count, bool) if classes is None else classes != 0
+    return frames(FrameSections(r, note), extents, step_bits, skip.reshape(extents), model, note).reshape(-1)
 
 
 def unzstd(frame, size):
@@ -1306,8 +1509,9 @@ def read_lossless(h, note):
     return np.cumsum(words, dtype=h.word) if form[0] == 2 else words.copy()
 
 
-def read_values(h, note=lambda what: None, base_of=None):
-    """The bits of the decoded values, not yet held against their hash. Integers [count]."""
+def read_values(h, note=lambda what: None, base_of=None, frames_of=None):
+    """The bits of the decoded values, not yet held against their hash. Integers [count]. `base_of`, `frames_of`: see
+    read_payload."""
     if h.kind == RAW:
         require(len(h.corrections) == h.count * h.size, "its raw values have a wrong size")
         return np.frombuffer(h.corrections, h.word)
@@ -1321,10 +1525,12 @@ def read_values(h, note=lambda what: None, base_of=None):
         r = Bytes(h.corrections)
         lattice = Lattice(r)
         note(f"domain {lattice.domain}")
-        if h.kind == WALK and h.model and base_of is None:
+        if h.kind == WALK and h.model and base_of is None or h.kind == FRAMES and frames_of is None:
             raise NeedsModel(f"{h.model:016x}")
         if h.kind == WALK:
             points = read_walk(r, h, lattice.step_bits, specials.classes, base_of, note)
+        elif h.kind == FRAMES:
+            points = read_frames(r, h, lattice.step_bits, specials.classes, frames_of(h), note)
         elif h.kind == TRANSFORM:
             points = read_transform(r, h, lattice.step_bits, specials.classes, note)
         else:
@@ -1337,11 +1543,11 @@ def read_values(h, note=lambda what: None, base_of=None):
     return words
 
 
-def read_payload(payload, note=lambda what: None, base_of=None):
+def read_payload(payload, note=lambda what: None, base_of=None, frames_of=None):
     """The chunk's bytes, in the byte order of the writer. `base_of`: from a header to its model's base, lattice points
-    [count]."""
+    [count]. `frames_of`: from a header to how its model predicts frames (read_frames.py)."""
     h = Header(payload)
-    words = read_values(h, note, base_of)
+    words = read_values(h, note, base_of, frames_of)
     require(low_hash(words.astype(h.word).tobytes()) == h.values_hash, "the hash of the values")
     return words.astype(h.word.newbyteorder(">" if h.big_endian else "<")).tobytes()
 

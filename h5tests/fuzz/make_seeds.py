@@ -145,6 +145,40 @@ def three_branch():
     return metadata("seed-three-branch", config, programs, "three-branch"), tensors
 
 
+def frames(name, predict, between=None, tile=6, rank=2, periodic=False):
+    """Frames predicted by a convolution: kernels [(2 halo + 1)^rank points][frames], the same points for both
+    programs."""
+    side = round(len(predict) ** (1 / rank))
+    programs, tensors = {}, {"zero": ("I32", [1], [0])}
+    for key, kernel in (("predict", predict), ("between", between)):
+        if kernel is None:
+            continue
+        bits = 12
+        while 32767 * sum(abs(c) for point in kernel for c in point) * 2**bits >= 2**30:  # sums stay below 2^31
+            bits -= 1
+        tensors[key] = ("I16", [1] + [side] * rank + [len(kernel[0])], [round(c * 2**bits) for p in kernel for c in p])
+        programs[key] = {
+            "inputs": [{"shape": [tile + side - 1] * rank + [len(kernel[0])], "min": -32767, "max": 32767}],
+            "ops": [{"op": "conv", "in": [0], "weight": key, "bias": "zero", "stride": [1] * rank, "before": [0] * rank,
+                     "after": [0] * rank}, requantise(1, 1 << 18, 1, bits)],
+            "outputs": [2]}
+    config = {"rank": rank, "history": len(predict[0]), "tile": tile, "halo": side // 2, "unit": 4096,
+              "periodic": periodic}
+    return metadata(name, config, programs, "frames"), tensors
+
+
+def plane_frames():
+    """Straight on, less what a point stands out by; the mean. Golden payloads use it too."""
+    ring, none = [(-0.03, 0.05)] * 4, [(0, 0)] * 4
+    return frames("seed-frames", ring + [(-0.76, 1.6)] + ring, none + [(0.5, 0.5)] + none)
+
+
+def solid_frames():
+    """The last frame, spread a little; in three dimensions. Golden payloads use it too."""
+    ring = [(0.01,)] * 13
+    return frames("seed-frames-solid", ring + [(0.75,)] + ring, tile=4, rank=3)
+
+
 def linear(program, folder):
     """Sums of a few waves in chunks of 4^3, as the training takes them; both forms."""
     rng = random.Random(5)
@@ -168,7 +202,8 @@ def linear(program, folder):
 def main():
     folder = os.path.join(HERE, "seeds", "weights")
     os.makedirs(folder, exist_ok=True)
-    makers = (("block", block), ("blocks", blocks), ("chunk", chunk), ("three-branch", three_branch))
+    makers = (("block", block), ("blocks", blocks), ("chunk", chunk), ("three-branch", three_branch),
+              ("frames", plane_frames), ("frames-solid", solid_frames))
     for name, make in makers:
         safetensors(os.path.join(folder, name + ".safetensors"), *make())
     if len(sys.argv) > 1:

@@ -115,6 +115,19 @@ def cells():
     return (a[:13, :18, :19] + rng.normal(0, 0.01, (13, 18, 19))).astype("<f4")
 
 
+def moving(frames=9, shape=(21, 26)):
+    """Frames of patches that grow and fade, each at its own rate."""
+    rng = np.random.default_rng(9)
+    t = np.arange(frames).reshape([-1] + [1] * len(shape))
+    at = np.indices(shape)[:, None]
+    a = np.zeros((frames, *shape))
+    for _ in range(12):
+        middle = rng.uniform(0, shape).reshape([-1] + [1] * a.ndim)
+        wide, size, rate = rng.uniform(2, 4), rng.normal(), rng.uniform(-0.2, 0.2)
+        a += size * (1 + rate * t + 0.02 * t * t) * np.exp(-((at - middle) ** 2).sum(0) / wide**2)
+    return (a + rng.normal(0, 0.003, a.shape)).astype("<f4")
+
+
 def cases():
     """(name, array, mode, bound, fill), and the name of shipped weights where the model is not left open."""
     rng = np.random.default_rng(11)
@@ -151,6 +164,10 @@ def cases():
     yield "three_branch_f32", cells(), "abs", 0.05, None, "three-branch"
     yield "three_branch_f64be", with_specials(cells().astype(">f8")), "rel", 1e-2, None, "three-branch"
     yield "three_branch_slices", np.stack([cells(), -cells()]), "abs", 0.1, None, "three-branch"
+    yield "frames_f32", moving(), "abs", 0.02, None, "frames"
+    yield "frames_f64be", with_specials(moving()[:6, :14].astype(">f8")), "rel", 1e-3, None, "frames"
+    yield "frames_solid_f32", moving(shape=(7, 9, 10)), "rel", 1e-2, None, "frames-solid"
+    yield "frames_solid_f64be", with_specials(moving(shape=(7, 9, 10)).astype(">f8")), "abs", 0.1, None, "frames-solid"
     yield "linear_f64be", two_punctures().astype(">f8"), "abs", 2e-3, None, "linear-chunk32-chi"
     for name, dtype in (("f32", "<f4"), ("f64", "<f8"), ("f32be", ">f4"), ("f64be", ">f8")):
         smooth = without_noise((14, 15, 16), dtype)

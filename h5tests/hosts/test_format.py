@@ -20,6 +20,7 @@ from fields import ABS, LOSSLESS, NRMSE, PSNR, RATIO, REL, decimal, ieee
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "h5tests", "format"))
 import random_payload  # noqa: E402
+import read_frames  # noqa: E402
 import read_payload  # noqa: E402
 import read_three_branch  # noqa: E402
 
@@ -54,7 +55,8 @@ def test_golden_payloads(path):
 
 
 THREE_BRANCH = sorted(glob.glob(os.path.join(ROOT, "h5tests", "golden", "v1", "three_branch_*.payload")))
-THREE_BRANCH_WEIGHTS = os.path.join(ROOT, "h5tests", "fuzz", "seeds", "weights", "three-branch.safetensors")
+SEEDS = os.path.join(ROOT, "h5tests", "fuzz", "seeds", "weights")
+THREE_BRANCH_WEIGHTS = os.path.join(SEEDS, "three-branch.safetensors")
 
 
 @pytest.mark.parametrize("path", THREE_BRANCH, ids=os.path.basename)
@@ -64,6 +66,35 @@ def test_three_branch(path):
     assert read_payload.Header(payload).model
     read_payload.read_payload(payload, base_of=lambda h: read_three_branch.read_base(THREE_BRANCH_WEIGHTS, h.latents,
                                                                                      h.extents))
+
+
+FRAMES = sorted(glob.glob(os.path.join(ROOT, "h5tests", "golden", "v1", "frames_*.payload")))
+
+
+def frames_by(name):
+    return lambda h: read_frames.Frames(os.path.join(SEEDS, name + ".safetensors"), h.latents)
+
+
+def test_frames():
+    """Golden payloads of kind frames, their predictions too from what the pages say."""
+    ways = set()
+    for path in FRAMES:
+        payload = open(path, "rb").read()
+        assert read_payload.Header(payload).kind == read_payload.FRAMES
+        weights = "frames-solid" if "solid" in os.path.basename(path) else "frames"
+        read_payload.read_payload(payload, ways.add, frames_of=frames_by(weights))
+    assert ways >= {"causal", "kept", "between", "patterns"}
+
+
+@pytest.mark.parametrize("block", range(2))
+def test_random_frames_take_every_way(block, monkeypatch):
+    monkeypatch.setenv("H5NEURAL_WEIGHTS_PATH", SEEDS)
+    ways = set()
+    for seed in range(25 * block, 25 * block + 25):
+        payload = random_payload.frames_payload(seed, os.path.join(SEEDS, "frames.safetensors"))
+        assert library(payload) == read_payload.read_payload(payload, ways.add, frames_of=frames_by("frames"))
+    assert not {"causal", "kept", "between", "a group", "a frame", *(f"share {k}" for k in range(9)), "blend",
+                "no blend", "patterns", "literals", "domain 0"} - ways
 
 
 def test_enough_golden_payloads():

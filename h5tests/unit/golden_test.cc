@@ -76,7 +76,7 @@ std::string hex(uint64_t v) {
   return text;
 }
 
-constexpr const char* kKinds[] = {"raw", "lossless", "walk", "constant", "repeats", "transform"};
+constexpr const char* kKinds[] = {"raw", "lossless", "walk", "constant", "repeats", "transform", "frames"};
 constexpr const char* kModes[] = {"lossless", "abs", "rel", "ratio", "psnr", "nrmse"};
 
 // Some payloads name weights that are seeds of the fuzzer.

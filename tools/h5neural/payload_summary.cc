@@ -28,7 +28,7 @@ void add_up(const ChunkSummary& chunk, DatasetSummary& total) {
 }  // namespace
 
 std::string kind_text(uint32_t kind) {
-  static constexpr std::array kNames{"raw", "lossless", "walk", "constant", "repeats", "transform"};
+  static constexpr std::array kNames{"raw", "lossless", "walk", "constant", "repeats", "transform", "frames"};
   return kind < kNames.size() ? kNames[kind] : fmt::format("kind {}", kind);
 }
 

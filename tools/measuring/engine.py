@@ -10,7 +10,7 @@ import numpy as np
 
 LOSSLESS, ABS, REL, RATIO, PSNR, NRMSE = range(6)
 MODES = {"lossless": LOSSLESS, "abs": ABS, "rel": REL, "ratio": RATIO, "psnr": PSNR, "nrmse": NRMSE}
-KINDS = ("raw", "lossless", "walk", "constant", "repeats", "transform")
+KINDS = ("raw", "lossless", "walk", "constant", "repeats", "transform", "frames")
 TYPES = {4: 1, 8: 2}  # bytes of a value -> H5N_FLOAT32, H5N_FLOAT64
 ERR_CORRUPT = 3
 MODEL_AUTO, MODEL_NONE = 0, 2**64 - 1

@@ -75,12 +75,13 @@ typedef struct h5n_error {
 
 /* How the corrections of a payload were made. */
 enum {
-  H5N_KIND_RAW = 0,      /* the chunk's bytes */
-  H5N_KIND_LOSSLESS = 1, /* the chunk's bytes, by zstd */
-  H5N_KIND_WALK = 2,     /* lattice points, predicted coarse to fine, by rANS */
-  H5N_KIND_CONSTANT = 3, /* one value */
-  H5N_KIND_REPEATS = 4,  /* lattice points, differenced, by zstd */
-  H5N_KIND_TRANSFORM = 5 /* wavelet coefficients, by rANS, and corrections of what they leave */
+  H5N_KIND_RAW = 0,       /* the chunk's bytes */
+  H5N_KIND_LOSSLESS = 1,  /* the chunk's bytes, by zstd */
+  H5N_KIND_WALK = 2,      /* lattice points, predicted coarse to fine, by rANS */
+  H5N_KIND_CONSTANT = 3,  /* one value */
+  H5N_KIND_REPEATS = 4,   /* lattice points, differenced, by zstd */
+  H5N_KIND_TRANSFORM = 5, /* wavelet coefficients, by rANS, and corrections of what they leave */
+  H5N_KIND_FRAMES = 6 /* lattice points frame by frame, predicted by a model from decoded frames, by rANS */
 };
 
 /* What a payload says of itself, without decoding it. */

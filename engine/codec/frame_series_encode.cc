@@ -1,0 +1,236 @@
+// frame_series_encode.cc: the writer's side; see frame_series.h. Floats are free here.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "codec/frame_series.h"
+
+namespace h5neural {
+namespace {
+
+class FrameEncoder {
+ public:
+  explicit FrameEncoder(const FrameSeriesTask& task)
+      : task_(task), shape_(task.extents, task.model.rank()), scale_(choose_scale()) {
+    choose_wraps();
+  }
+
+  std::vector<FrameSeriesCoded> run() const {
+    std::vector<FrameSeriesCoded> all;
+    all.push_back(causal());
+    if (!task_.model.has_between()) return all;
+    std::optional<FrameSeriesCoded> best;
+    int most = 1;
+    while (most < FrameOrder::kMostLevels && 2 << most < shape_.frames) ++most;
+    for (int levels = task_.thorough ? 1 : std::min(2, most); levels <= most; ++levels) {
+      FrameSeriesCoded coded = between(levels);
+      const bool smaller = !best || coded.corrections.size() < best->corrections.size();
+      if (!smaller || !task_.thorough) {
+        if (!best) best = std::move(coded);
+        break;
+      }
+      best = std::move(coded);
+    }
+    if (best) all.push_back(std::move(*best));
+    return all;
+  }
+
+ private:
+  // How a walk is done, and what it takes where that is known.
+  struct Way {
+    Schedule schedule;
+    Shares shares;
+    size_t bytes;
+  };
+
+  // ---- scale and borders
+
+  FrameScale choose_scale() const {
+    double sum = 0, squares = 0;
+    for (const int32_t v : task_.field) sum += v;
+    const double mean = sum / double(task_.field.size());
+    for (const int32_t v : task_.field) squares += (v - mean) * (v - mean);
+    const double deviation = std::sqrt(squares / double(task_.field.size()));
+    FrameScale s;
+    s.offset = static_cast<int32_t>(std::lround(mean));
+    const double factor = task_.model.unit() / std::max(deviation, 1e-3);
+    constexpr int32_t kLeast = 1 << FrameScale::kMantissaBits;
+    s.shift = std::clamp(FrameScale::kMantissaBits - std::ilogb(factor), 0, FrameScale::kMostShift);
+    s.mantissa =
+        static_cast<int32_t>(std::clamp(std::ldexp(factor, s.shift), double(kLeast), double(2 * kLeast - 1)));
+    return s;
+  }
+
+  // Axis by axis, whichever predicts a frame in the middle of the chunk better.
+  void choose_wraps() {
+    const int t = std::max(task_.model.history(), shape_.frames / 2);
+    std::vector<int32_t> base(shape_.size);
+    const auto cost = [&] {
+      expect_next(task_.model, scale_, shape_, t, task_.field, base);
+      const auto frame = shape_.frame(task_.field, t);
+      double sum = 0;
+      for (size_t k = 0; k < base.size(); ++k) sum += std::abs(double(base[k]) - frame[k]);
+      return sum;
+    };
+    double least = cost();
+    for (int a = 0; a < task_.model.rank(); ++a) {
+      scale_.wraps ^= static_cast<uint8_t>(1 << a);
+      const double wrapped = cost();
+      if (wrapped >= least) scale_.wraps ^= static_cast<uint8_t>(1 << a);
+      least = std::min(least, wrapped);
+    }
+  }
+
+  // ---- causal
+
+  FrameSeriesCoded causal() const {
+    FrameSeriesCoded c;
+    c.points.assign(task_.field.begin(), task_.field.end());
+    ByteWriter out;
+    const int known = task_.model.history();
+    stack({0, 1, 1}, {}, out, c.points);
+    if (known > 1) series(1, known - 1, Expect::kLast, out, c.points);
+    series(known, shape_.frames - known, Expect::kPredicted, out, c.points);
+    c.corrections = out.take();
+    c.latents = FrameOrder{scale_, false, 0}.write();
+    return c;
+  }
+
+  void series(int first, int count, Expect expect, ByteWriter& out, std::vector<int32_t>& points) const {
+    SeriesInput s = series_of(task_.model, scale_, shape_, task_.in, first, count, expect);
+    const Way way = choose_way(s, points);
+    s.shares = way.shares;
+    write_shares(out, way.shares);
+    // One set of choices for all frames; where time is no matter also two.
+    Bytes best;
+    std::vector<int32_t> decoded;
+    for (int groups = 1; groups <= (task_.thorough && count > 1 ? 2 : 1); ++groups) {
+      std::vector<int32_t> tried = points;
+      const int group = (count + groups - 1) / groups;
+      Bytes coded = encode_series(s, way.schedule, group, task_.target, task_.effort, tried);
+      if (!best.empty() && coded.size() >= best.size()) break;
+      best = std::move(coded);
+      decoded = std::move(tried);
+    }
+    if (expect == Expect::kLast) out.varint(best.size());
+    out.bytes(best);
+    points = std::move(decoded);
+  }
+
+  // The way to code a frame that takes least for a few of them.
+  Way choose_way(const SeriesInput& s, std::span<const int32_t> decoded) const {
+    constexpr int kFrames = 4;
+    const int step = std::max(1, s.frames / kFrames);
+    const FrameStack some{s.known + (s.frames - 1) % step / 2, step, (s.frames - 1) / step + 1};
+    std::vector<int32_t> base(static_cast<size_t>(some.count) * shape_.size);
+    for (int k = 0; k < some.count; ++k) s.expect(some.frame(k), decoded, shape_.frame(std::span(base), k));
+    const std::vector<uint8_t> skip = shape_.gather(s.skip, some);
+    const std::vector<double> target = shape_.gather(task_.target, some);
+    const int middle = some.count / 2;
+    const std::span<const int32_t> middle_base = shape_.frame(std::span<const int32_t>(base), middle);
+    const WalkInput one = frame_input(s, some.frame(middle), middle_base);
+    const auto in_frame = shape_.frame(std::span<const double>(target), middle);
+    std::vector<double> rest(in_frame.begin(), in_frame.end());
+    for (size_t k = 0; k < rest.size(); ++k) rest[k] -= middle_base[k];
+    WalkInput in;
+    in.n = shape_.stack(some.count);
+    in.apart = kAxes - 1 - task_.model.rank();
+    in.step_bits = s.step_bits;
+    in.base = base;
+    in.skip = skip;
+    return smallest(in, task_.propose(one, rest), target);
+  }
+
+  // ---- between
+
+  FrameSeriesCoded between(int levels) const {
+    FrameSeriesCoded c;
+    c.points.assign(task_.field.begin(), task_.field.end());
+    ByteWriter out;
+    for (int l = levels; l >= 0; --l) {
+      const FrameStack s = frames_of_level(shape_.frames, l, levels);
+      if (s.count == 0) continue;
+      std::vector<int32_t> base;
+      if (l < levels) base.resize(static_cast<size_t>(s.count) * shape_.size);
+      for (int k = 0; k < s.count && !base.empty(); ++k)
+        expect_middle(task_.model, scale_, shape_, s.frame(k), 1 << l, c.points,
+                      shape_.frame(std::span(base), k));
+      stack(s, base, out, c.points);
+    }
+    c.corrections = out.take();
+    c.latents = FrameOrder{scale_, true, levels}.write();
+    return c;
+  }
+
+  // ---- walks over some frames at once
+
+  void stack(const FrameStack& s, std::span<const int32_t> base, ByteWriter& out,
+             std::vector<int32_t>& points) const {
+    const std::vector<uint8_t> skip = shape_.gather(task_.in.skip, s);
+    const std::vector<double> target = shape_.gather(task_.target, s);
+    WalkInput in;
+    in.n = shape_.stack(s.count);
+    in.step_bits = task_.in.step_bits;
+    in.base = base;
+    in.skip = skip;
+    std::vector<double> rest = target;
+    for (size_t k = 0; k < base.size(); ++k) rest[k] -= base[k];
+    const Way way = smallest(in, task_.propose(in, rest), target);
+    in.shares = way.shares;
+    if (!base.empty()) write_shares(out, way.shares);
+    std::vector<int32_t> decoded;
+    const Bytes walk = encode_walk(in, way.schedule, target, task_.effort, decoded);
+    out.varint(walk.size());
+    out.bytes(walk);
+    shape_.scatter(decoded, s, points);
+  }
+
+  // Which of the schedules, of this grid or of one of its planes, takes least, and with which shares.
+  Way smallest(const WalkInput& in, const std::vector<Schedule>& schedules,
+               std::span<const double> target) const {
+    Way best{schedules.front(), {}, std::numeric_limits<size_t>::max()};
+    if (schedules.size() == 1 && in.base.empty()) return best;
+    for (const Schedule& schedule : schedules) {
+      Way way{schedule, {}, 0};
+      way.bytes = bytes_of(in, way, target);
+      if (way.bytes < best.bytes) best = std::move(way);
+    }
+    if (!in.base.empty()) choose_shares(in, target, best);
+    return best;
+  }
+
+  // Level by level, finest first: whatever takes least.
+  void choose_shares(const WalkInput& in, std::span<const double> target, Way& best) const {
+    constexpr size_t kLevels = 4;  // coarser ones have few points
+    for (size_t l = 0; l < std::min(kLevels, best.schedule.levels.size()); ++l) {
+      Way way = best;
+      way.shares.resize(std::max(way.shares.size(), l + 1), kWholeShare);
+      for (const uint8_t share : {6, 4, 2, 0}) {
+        way.shares[l] = share;
+        way.bytes = bytes_of(in, way, target);
+        if (way.bytes < best.bytes) best = way;
+      }
+    }
+  }
+
+  size_t bytes_of(const WalkInput& in, const Way& way, std::span<const double> target) const {
+    WalkInput tried = in;
+    tried.shares = way.shares;
+    Schedule whole = way.schedule;
+    whole.n = in.n;
+    std::vector<int32_t> decoded;
+    return encode_walk(tried, whole, target, task_.quick, decoded).size() + way.shares.size();
+  }
+
+  const FrameSeriesTask& task_;
+  FrameShape shape_;
+  FrameScale scale_;
+};
+
+}  // namespace
+
+std::vector<FrameSeriesCoded> encode_frame_series(const FrameSeriesTask& task) {
+  return FrameEncoder(task).run();
+}
+
+}  // namespace h5neural
