@@ -70,8 +70,11 @@ class RandomBits:
 
     def number(self, m, low=-2**31, high=2**31 - 1, what=""):
         low, high = max(low, -2**31 + 1), min(high, 2**31 - 1)
-        spread = self.rng.choice((0.5, 3, 40, high - low if self.rng.random() < 0.05 else 2))
-        v = min(max(round(self.rng.gauss(0, spread)), low), high)
+        if what == "how far a network is followed":
+            v = self.rng.randint(low, high)
+        else:
+            spread = self.rng.choice((0.5, 3, 40, high - low if self.rng.random() < 0.05 else 2))
+            v = min(max(round(self.rng.gauss(0, spread)), low), high)
         self.put_number(m, v)
         return v
 
@@ -158,11 +161,12 @@ def section(rng, decode):
     raise AssertionError("no section found")
 
 
-def walk_section(rng, n, step_bits, skip, based, learns):
-    return section(rng, lambda side, residuals: rp.walk(n, step_bits, skip, based, learns, side, residuals))
+def walk_section(rng, n, step_bits, skip, based, learns, network=None):
+    return section(rng, lambda side, residuals: rp.walk(n, step_bits, skip, based, learns, side, residuals,
+                                                        network=network))
 
 
-def walk_corrections(rng, n, step_bits, skip, stack):
+def walk_corrections(rng, n, step_bits, skip, stack, network):
     reference = rng.choice((1, 2, 3, 4) if stack else (0, 0, 1, 2, 3, 4))
     learns = reference > 0 and (stack or rng.random() < 0.5)
     corrections = bytes([reference | 8 * learns])
@@ -171,7 +175,7 @@ def walk_corrections(rng, n, step_bits, skip, stack):
         coded = walk_section(rng, [1 if a == axis else k for a, k in enumerate(n)], max(0, step_bits - 3),
                              skip.all(axis=axis, keepdims=True), False, False)
         corrections += varint(len(coded)) + coded
-    return corrections + walk_section(rng, n, step_bits, skip, bool(reference), learns)
+    return corrections + walk_section(rng, n, step_bits, skip, bool(reference), learns, network)
 
 
 def transform_corrections(rng, n, step_bits, skip):
@@ -206,8 +210,9 @@ def random_extents(rng):
     return extents
 
 
-def payload(seed, transform=False):
-    """A payload of kind walk or transform, its hash and checksum as the reader of read_payload.py says."""
+def payload(seed, transform=False, network=None):
+    """A payload of kind walk or transform, its hash and checksum as the reader of read_payload.py says. `network`: the
+    model of a walk, a read_network.Network."""
     rng = random.Random(seed)
     stack = not transform and rng.random() < 0.4
     extents = [rng.randint(24, 50), rng.randint(1, 6), rng.randint(2, 8)] if stack else random_extents(rng)
@@ -222,19 +227,22 @@ def payload(seed, transform=False):
     corrections = bytes([domain << 4 | step_bits]) + unit + zigzag(origin)
     skip = np.zeros(n, bool) if classes is None else (classes != 0).reshape(n)
     corrections += transform_corrections(rng, n, step_bits, skip) if transform else \
-        walk_corrections(rng, n, step_bits, skip, stack)
-    head = bytes([1 | len(extents) - 1 << 3 | (word - 1) << 6 | rng.choice((0, 128)), 2 if specials else 0])
-    head += b"".join(map(varint, extents)) + varint(1) + (varint(len(specials)) if specials else b"")
+        walk_corrections(rng, n, step_bits, skip, stack, network)
+    follows = (1 if network else 0) | (2 if specials else 0)
+    head = bytes([1 | len(extents) - 1 << 3 | (word - 1) << 6 | rng.choice((0, 128)), follows])
+    head += b"".join(map(varint, extents)) + varint(1)
+    head += struct.pack("<Q", network.weights.hash) + varint(0) if network else b""
+    head += varint(len(specials)) if specials else b""
     kind = rp.TRANSFORM if transform else rp.WALK
-    return seal(bytes([*b"hN", 16 | kind]) + bytes(8) + head + specials + corrections)
+    return seal(bytes([*b"hN", 16 | kind]) + bytes(8) + head + specials + corrections, network)
 
 
 def with_checksum(payload):
     return payload[:3] + rp.checksum(payload) + payload[7:]
 
 
-def seal(damaged):
+def seal(damaged, network=None):
     """The payload with the hash of its values and its checksum made right. Raises Damaged when it does not decode."""
     h = rp.Header(with_checksum(damaged))
-    words = rp.read_values(h).astype(h.word)
+    words = rp.read_values(h, network=network).astype(h.word)
     return with_checksum(damaged[:7] + struct.pack("<I", rp.low_hash(words.tobytes())) + damaged[11:])

@@ -4,8 +4,9 @@ probability tables (engine/entropy/tables.inc). Slow and plain; it exists to pro
 
     read_payload.py PAYLOAD VALUES     writes the decoded values, in the byte order of the writer
 
-By itself it serves payloads without a model (read_three_branch.py reads the base of one family). Integers throughout; the one multiplication of floats is in `lattice_values`.
-Needs numpy, xxhash and zstandard. May not import anything of the engine, nor load its library.
+By itself it serves payloads without a model; read_three_branch.py reads the base of one family, read_network.py the
+weights of another. Integers throughout; the one multiplication of floats is in `lattice_values`. Needs numpy, xxhash and
+zstandard. May not import anything of the engine, nor load its library.
 """
 import bisect
 import functools
@@ -30,7 +31,7 @@ class Damaged(Exception):
 
 
 class NeedsModel(Exception):
-    """The payload's base comes from a model, which docs/format.md does not describe."""
+    """The payload has a model, which docs/format.md does not describe."""
 
 
 def require(condition, what):
@@ -631,6 +632,8 @@ class Choices:
         self.weights = [[23, 17, 19, 23, 0] for _ in range(7)]
         self.tables = TableChoices()
         self.told_bit, self.told = bits(2), False
+        self.unasked_bit, self.unasked = bits(2), 0
+        self.network_number, self.network = [Number(), Number()], [4, 4]
 
     def coefficients(self, side, order, pairs, weight, based, note):
         """What S_0 gets beside its half, c_1, c_2, ..."""
@@ -662,6 +665,18 @@ class Choices:
             w[i] += side.number(self.weight_number, -w[i], 39 - w[i], "a context weight")
 
 
+    def how_far(self, side, note):
+        """(move, change), how far a coset follows the network; None: it is not asked."""
+        self.unasked = side.bit(self.unasked_bit[self.unasked])
+        note("network not asked" if self.unasked else "network asked")
+        if self.unasked:
+            return None
+        for i, last in enumerate(self.network):
+            self.network[i] += side.number(self.network_number[i], -last, 7 - last, "how far a network is followed")
+            note(f"network {('move', 'change')[i]} {self.network[i]}")
+        return self.network
+
+
 def context_weight(index):
     m = 39 - index
     e = 2**32 >> (m // 2)
@@ -677,14 +692,18 @@ def suggested_scale(context):
     return 18 + 2 * (context - 10) + 1
 
 
+def context_origin(step_bits, finer):
+    return 2 * (step_bits + 4) - finer // 2 - 9
+
+
 def context_of(s, step_bits, finer):
     h = half_octaves(min(s, 2**31 - 1))
-    return min(max(h - (2 * (step_bits + 4) - finer // 2 - 9), 0), 35)
+    return min(max(h - context_origin(step_bits, finer), 0), 35)
 
 
-def walk(n, step_bits, skip, based, learns, side, residuals, note=lambda what: None):
+def walk(n, step_bits, skip, based, learns, side, residuals, note=lambda what: None, network=None):
     """The values of a walk [n], before its base is added. `skip`: bool [n]; `based`: there is one; `learns`: places
-    do. `note` is told which ways were taken."""
+    do. `note` is told which ways were taken. `network`: None, or what read_network.Network has."""
     levels, root, wraps = read_schedule(side, n, note)
     note("narrowing" if any(level[3] for level in levels) else "uniform")
     stride = [1] * AXES
@@ -713,13 +732,15 @@ def walk(n, step_bits, skip, based, learns, side, residuals, note=lambda what: N
             v[grid.points(even, mask)] = c[coarse.points(even, ())]
             grid.extend(v, even, mask, repeat)
         level_skip = skip[tuple(slice(None, None, k) for k in s)]
-        decode_level(grid, mask, weight, finer, level_skip, step_bits, based, slowest, side, residuals, choices, note)
+        decode_level(grid, mask, weight, finer, level_skip, step_bits, based, slowest, side, residuals, choices, note,
+                     network, max(s))
     residuals.finish()
     return grid.value[grid.points((0,) * AXES, ())]
 
 
-def decode_level(grid, mask, weight, finer, skip, step_bits, based, slowest, side, residuals, choices, note):
-    """`slowest`: the axis along which places learn, or None."""
+def decode_level(grid, mask, weight, finer, skip, step_bits, based, slowest, side, residuals, choices, note, network,
+                 spacing):
+    """`slowest`: the axis along which places learn, or None. `spacing`: the largest of the grid's points."""
     width = bin_width(step_bits, finer)
     known = {(0,) * AXES}
     for order, coset in enumerate(cosets(mask)):
@@ -754,6 +775,13 @@ def decode_level(grid, mask, weight, finer, skip, step_bits, based, slowest, sid
                                   residuals, choices, note)
         else:
             context = contexts(prediction, slice(None))
+            far = choices.how_far(side, note) if network and prediction.size >= 64 else None
+            if far:
+                asked = np.flatnonzero(~coset_skip & (np.array(context) >= network.from_context))
+                place = {1: 0, 2: 1, 3: 4}[len(mask)] + order
+                view = NetworkView(grid, pairs, prediction, np.array(context), sums, at, asked)
+                prediction, context = view.follow(network, far, context_origin(step_bits, finer), spacing, place)
+                note("network asked of all" if len(asked) == len(context) else "network asked of some")
             counts = [0] * 36
             for x, skipped in zip(context, coset_skip):
                 counts[x] += not skipped
@@ -847,8 +875,8 @@ class Pairs(tuple):
     """Offsets of a stencil (hashable)."""
 
 
-def find_contexts(grid, pairs, prediction, sums, at, weights, step_bits, finer, part):
-    """Of a part of a coset."""
+def expected_from(grid, pairs, prediction, sums, at):
+    """The five numbers that say how large a residual may be, of all points of a coset."""
     most = 1 << 24
     v, e = grid.value, grid.magnitude
     nearest_sum = sums(v, 0)
@@ -860,8 +888,65 @@ def find_contexts(grid, pairs, prediction, sums, at, weights, step_bits, finer, 
         if j < 3:
             f[4] += np.minimum(abs(at(v, j, 1) - at(v, j, -1)), most)
     f[3] = np.minimum(abs(2 * prediction - nearest_sum), most)
+    return f
+
+
+def find_contexts(grid, pairs, prediction, sums, at, weights, step_bits, finer, part):
+    """Of a part of a coset."""
+    f = expected_from(grid, pairs, prediction, sums, at)
     s = sum(context_weight(w) * x for w, x in zip(weights, f)) >> 12
     return [context_of(x, step_bits, finer) for x in s[part].tolist()]
+
+
+# ---- walk: a network -------------------------------------------------------------------------------------------------
+
+
+def ruler(x, g, most):
+    """Lattice units in eighths of the magnitude of half octave g. Arrays."""
+    e = 15 - np.maximum(1, g)
+    k = e >> 1
+    y = np.clip(x >> np.maximum(0, -k - 7), -(1 << 19), 1 << 19) * np.where(e & 1, 181, 128)
+    return np.clip(y >> 7 - np.maximum(-7, k), -most, most)
+
+
+class NetworkView:
+    """The points of a coset that a network is asked about. Arrays are of these points, but for prediction and context."""
+
+    def __init__(self, grid, pairs, prediction, context, sums, at, asked):
+        self.grid, self.pairs, self.prediction, self.context, self.asked = grid, pairs, prediction, context, asked
+        self.sums = lambda v, j: sums(v, j)[asked]
+        self.at = lambda v, j, sign: at(v, j, sign)[asked]
+        self.expected = [f[asked] for f in expected_from(grid, pairs, prediction, sums, at)]
+        self.P, self.c = prediction[asked], context[asked]
+
+    def inputs(self, network, h, spacing, place):
+        """[points, inputs]"""
+        v, e, known = self.grid.value, self.grid.magnitude, len(self.pairs)
+        none = np.zeros_like(self.P)
+        x = [ruler(self.sums(v, j) - 2 * self.P, h + 2, 1023) if j < known else none for j in range(network.pairs)]
+        x += [ruler(self.at(v, j, 1) - self.at(v, j, -1), h + 2, 1023) if j < known else none
+              for j in range(network.differences)]
+        x += [ruler(self.at(e, j, sign), h, 255) if j < known else none
+              for j in range(network.magnitudes) for sign in (1, -1)]
+        x.append(4 * self.c)
+        for f in self.expected:
+            lies = np.array([half_octaves(16 * s) for s in f.tolist()], np.int64)
+            x.append(np.clip(4 * (lies - h), -124, 124))
+        x.append(none + 16 * min(8, spacing.bit_length()))
+        x += [none + 64 * (k == place) for k in range(11)]
+        return np.stack(x, 1)
+
+    def follow(self, network, far, origin, spacing, place):
+        """(prediction, context) of the coset."""
+        h = np.maximum(6, self.c) + origin
+        M, C = network.refine(self.inputs(network, h, spacing, place)).T
+        t = h - 1 >> 1
+        v = M * far[0] * np.where((h - 1) & 1, 362, 256)
+        step = np.where(t < 19, v + (1 << np.maximum(18 - t, 0)) >> np.maximum(19 - t, 0), v << np.maximum(t - 19, 0))
+        prediction, context = self.prediction.copy(), self.context.copy()
+        prediction[self.asked] = np.clip(self.P + step, -MOST, MOST)
+        context[self.asked] = np.clip(self.c + (C * far[1] + 16 >> 5), 0, 35)
+        return prediction, context.tolist()
 
 
 # ---- transform: plan, boxes, scales ----------------------------------------------------------------------------------
@@ -1246,24 +1331,26 @@ def skipped(h, classes):
     return np.zeros(n, bool) if classes is None else (classes != 0).reshape(n)
 
 
-def walk_section(section, n, step_bits, skip, based, learns, note):
+def walk_section(section, n, step_bits, skip, based, learns, note, network=None):
     side, residuals = side_and_residuals(section, note)
-    return walk(n, step_bits, skip, based, learns, side, residuals, note)
+    return walk(n, step_bits, skip, based, learns, side, residuals, note, network)
 
 
-def read_walk(r, h, step_bits, classes, base_of, note):
+def read_walk(r, h, step_bits, classes, base_of, network, note):
     n, skip = fold(h.extents), skipped(h, classes)
     head = r.get("B")
     reference, learns = head & ~8, bool(head & 8)
     require(reference <= AXES and (reference or not head), "its reference is unknown")
-    require(not (reference and h.model), "both a model and a reference")
-    base = base_of(h).reshape(n) if h.model else 0
+    require(not (network and h.latents), "latents of a network")
+    of_model = h.model and not network
+    require(not (reference and of_model), "both a model's field and a reference")
+    base = base_of(h).reshape(n) if of_model else 0
     if reference:
         axis = reference - 1
-        note("reference")
+        note("reference and network" if network else "reference")
         base = walk_section(r.take(r.varint()), [1 if a == axis else k for a, k in enumerate(n)],
                             max(0, step_bits - 3), skip.all(axis=axis, keepdims=True), False, False, note)
-    difference = walk_section(r.rest(), n, step_bits, skip, bool(reference or h.model), learns, note)
+    difference = walk_section(r.rest(), n, step_bits, skip, bool(reference or of_model), learns, note, network)
     return np.clip(difference + base, -MOST, MOST).reshape(-1)
 
 
@@ -1306,7 +1393,7 @@ def read_lossless(h, note):
     return np.cumsum(words, dtype=h.word) if form[0] == 2 else words.copy()
 
 
-def read_values(h, note=lambda what: None, base_of=None):
+def read_values(h, note=lambda what: None, base_of=None, network=None):
     """The bits of the decoded values, not yet held against their hash. Integers [count]."""
     if h.kind == RAW:
         require(len(h.corrections) == h.count * h.size, "its raw values have a wrong size")
@@ -1321,10 +1408,10 @@ def read_values(h, note=lambda what: None, base_of=None):
         r = Bytes(h.corrections)
         lattice = Lattice(r)
         note(f"domain {lattice.domain}")
-        if h.kind == WALK and h.model and base_of is None:
+        if h.kind == WALK and h.model and not (base_of or network):
             raise NeedsModel(f"{h.model:016x}")
         if h.kind == WALK:
-            points = read_walk(r, h, lattice.step_bits, specials.classes, base_of, note)
+            points = read_walk(r, h, lattice.step_bits, specials.classes, base_of, network if h.model else None, note)
         elif h.kind == TRANSFORM:
             points = read_transform(r, h, lattice.step_bits, specials.classes, note)
         else:
@@ -1337,11 +1424,11 @@ def read_values(h, note=lambda what: None, base_of=None):
     return words
 
 
-def read_payload(payload, note=lambda what: None, base_of=None):
+def read_payload(payload, note=lambda what: None, base_of=None, network=None):
     """The chunk's bytes, in the byte order of the writer. `base_of`: from a header to its model's base, lattice points
-    [count]."""
+    [count]; `network`: its model where that is one (read_network.py)."""
     h = Header(payload)
-    words = read_values(h, note, base_of)
+    words = read_values(h, note, base_of, network)
     require(low_hash(words.astype(h.word).tobytes()) == h.values_hash, "the hash of the values")
     return words.astype(h.word.newbyteorder(">" if h.big_endian else "<")).tobytes()
 
