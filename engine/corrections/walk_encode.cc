@@ -13,6 +13,21 @@
 namespace h5neural {
 namespace {
 
+// Residuals as their entropy is estimated: small ones each, larger ones by half octaves, which leave bits
+// open.
+struct ResidualClass {
+  int index, open;
+};
+constexpr int kResidualClasses = 128;
+ResidualClass residual_class(int32_t q) {
+  constexpr int kSmall = 8, kOctave = 3;
+  const auto m = static_cast<uint32_t>(std::abs(q));
+  if (m < kSmall) return {symbol_of(q), 0};
+  const int octave = std::bit_width(m) - 1;
+  const int half = static_cast<int>(m >> (octave - 1) & 1);
+  return {2 * (kSmall + 2 * (octave - kOctave) + half) + (q < 0 ? 1 : 0), octave - 1};
+}
+
 class WalkEncoder {
  public:
   WalkEncoder(const WalkInput& in, const Schedule& schedule, std::span<const double> target,
@@ -183,15 +198,17 @@ class WalkEncoder {
     const auto count = static_cast<int64_t>(said.points.size());
     const int64_t every = std::max<int64_t>(1, count / kNetworkTried);
     const auto price = [&](const NetworkChoice& choice) {
-      constexpr int kMost = 15;
-      std::array<std::array<int64_t, 2 * kMost + 1>, kContexts> seen{};
+      std::array<std::array<int64_t, kResidualClasses>, kContexts> seen{};
+      int64_t open = 0;
       for (int64_t i = 0; i < count; i += every) {
         const int64_t k = said.points[i];
         const int32_t p = moved(c.prediction[k], said.move[i], choice.move, c.context[k], origin);
         const int32_t q = quantise(own_[k], p, per_bin);
-        ++seen[changed(c.context[k], said.change[i], choice.change)][std::clamp(q, -kMost, kMost) + kMost];
+        const ResidualClass r = residual_class(q);
+        ++seen[changed(c.context[k], said.change[i], choice.change)][r.index];
+        open += r.open;
       }
-      double bits = 0;
+      double bits = double(open);
       for (const auto& counts : seen) bits += entropy(counts);
       return bits * double(every);
     };
