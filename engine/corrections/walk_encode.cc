@@ -1,6 +1,7 @@
 // walk_encode.cc: the writer of a corrections section; see walk.h and walk_decode.cc, which it mirrors step
 // by step.
 #include <algorithm>
+#include <bit>
 #include <cmath>
 
 #include "corrections/context_counts.h"
@@ -13,19 +14,19 @@
 namespace h5neural {
 namespace {
 
-// Residuals as their entropy is estimated: small ones each, larger ones by half octaves, which leave bits
-// open.
+// Magnitudes of residuals as their entropy is estimated: small ones each, larger ones by half octaves. Tables
+// are symmetric, so a sign is a bit; it stays open, as what lies within a half octave does.
 struct ResidualClass {
   int index, open;
 };
-constexpr int kResidualClasses = 128;
+constexpr int kResidualClasses = 64;
 ResidualClass residual_class(int32_t q) {
   constexpr int kSmall = 8, kOctave = 3;
   const auto m = static_cast<uint32_t>(std::abs(q));
-  if (m < kSmall) return {symbol_of(q), 0};
+  if (m < kSmall) return {static_cast<int>(m), m > 0 ? 1 : 0};
   const int octave = std::bit_width(m) - 1;
   const int half = static_cast<int>(m >> (octave - 1) & 1);
-  return {2 * (kSmall + 2 * (octave - kOctave) + half) + (q < 0 ? 1 : 0), octave - 1};
+  return {kSmall + 2 * (octave - kOctave) + half, octave};
 }
 
 class WalkEncoder {
@@ -209,7 +210,11 @@ class WalkEncoder {
         open += r.open;
       }
       double bits = double(open);
-      for (const auto& counts : seen) bits += entropy(counts);
+      for (const auto& counts : seen) {
+        // What is counted looks surer than it is (Miller 1955).
+        const auto classes = std::count_if(counts.begin(), counts.end(), [](int64_t n) { return n > 0; });
+        bits += entropy(counts) + kPerClass * double(classes);
+      }
       return bits * double(every);
     };
     NetworkChoice best;
@@ -281,6 +286,7 @@ class WalkEncoder {
   }
 
   static constexpr int64_t kNetworkTried = 20000;  // points of a coset that the choice is made on
+  static constexpr double kPerClass = 0.72;        // bits
   static constexpr double kNetworkTold = 8;        // bits that it must save
 
   const WalkInput& in_;
