@@ -187,13 +187,15 @@ namespace {
 constexpr int64_t kPreviewShare = 16;     // of the points one is decoded, where there is no base
 constexpr int64_t kPreviewPoints = 4096;  // smaller chunks are decoded
 
+bool has_base(const Model* model) { return model != nullptr && model->network() == nullptr; }
+
 // The base field of a walk, or its coarse levels; says which.
 uint32_t preview_points(const Payload& p, const Specials& specials, std::span<int32_t> points,
                         Lattice& lattice) {
   ByteReader r(p.corrections);
   lattice = Lattice::read(r);
   const auto model = model_of(p);
-  if (model && model->network() == nullptr) {
+  if (has_base(model.get())) {
     const std::vector<int32_t> field = base_field(p, model.get());
     std::copy(field.begin(), field.end(), points.begin());
     return H5N_SHOWN_BASE;
@@ -219,8 +221,8 @@ uint32_t preview_lattice(const Payload& p, const Specials& specials, std::span<u
 }  // namespace
 
 uint32_t preview_payload(const Payload& p, std::span<uint8_t> out) {
-  const bool small = p.model == 0 && p.extents.count() <= static_cast<uint64_t>(kPreviewPoints);
-  if (p.kind != H5N_KIND_WALK || small || out.size() != p.raw_bytes()) {
+  const bool small = p.extents.count() <= static_cast<uint64_t>(kPreviewPoints);
+  if (p.kind != H5N_KIND_WALK || (small && !has_base(model_of(p).get())) || out.size() != p.raw_bytes()) {
     decode_payload(p, out);
     return H5N_SHOWN_ALL;
   }

@@ -5,7 +5,8 @@
 
 namespace h5neural {
 
-// Scale and offset are those of values, not of lattice points. A payload without a model gives no vectors.
+// Scale and offset are those of values, not of lattice points. A payload without a model, or
+// whose model is a network for the corrections, gives no vectors.
 // Throws Failure.
 LatentArray payload_latents(const Payload& payload);
 

@@ -214,7 +214,8 @@ class CorrectionsTraining {
     return refined_bits(net_->forward(x), r, train_.context.index_select(0, i), true).mean();
   }
 
-  // Mean over the groups kept apart of their bits with the network over those without.
+  // Mean over the groups kept apart of their bits with the network over those without; where it is worse it is not
+  // followed.
   double validate() {
     return share(apart_, [this](const Tensor& x) { return net_->forward(x); });
   }
@@ -232,7 +233,7 @@ class CorrectionsTraining {
                          net_->bits(part(s.residual).round(), bins_expected(part(s.context))));
     }
     constexpr double kHeader = 200;  // bits that a group has besides
-    return ((with + kHeader) / (without + kHeader)).mean().item<double>();
+    return ((with + kHeader) / (without + kHeader)).clamp_max(1).mean().item<double>();
   }
 
   // ---- export

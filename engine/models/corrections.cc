@@ -9,7 +9,8 @@
 namespace h5neural {
 namespace {
 
-constexpr uint64_t kMostMacs = 1 << 20;  // for a point
+constexpr uint64_t kMostWork = 1 << 20;  // multiply-accumulates, and elements of values, of a point
+constexpr const char* kNoLatents = "a corrections network has no latents";
 
 void check(const WalkNetwork& n, const std::string& what) {
   const auto demand = [&](bool fits, const char* problem) {
@@ -19,7 +20,8 @@ void check(const WalkNetwork& n, const std::string& what) {
     }
   };
   const Program& p = n.program;
-  demand(p.inputs == 1 && p.outputs.size() == 1 && p.macs <= kMostMacs, "its network has another form");
+  demand(p.inputs == 1 && p.outputs.size() == 1, "its network has another form");
+  demand(p.macs <= kMostWork && p.activations <= kMostWork, "its network is too much work for a point");
   const Value &in = p.values[0], &out = p.values[p.outputs[0]];
   const auto count = static_cast<size_t>(network_inputs(n.shape));
   demand(in.count() == count && out.count() == kNetworkOutputs, "its network has other inputs or outputs");
@@ -47,14 +49,13 @@ CorrectionsModel::CorrectionsModel(const WeightsFile& file) : name_(file.name())
 }
 
 void CorrectionsModel::decode(ByteSpan latents, const Extents&, std::span<int32_t> base) const {
-  if (!latents.empty()) fail_corrupt("a corrections network has no latents");
+  if (!latents.empty()) fail_corrupt(kNoLatents);
   std::fill(base.begin(), base.end(), 0);
 }
 
-LatentArray CorrectionsModel::latents(ByteSpan, const Extents&) const {
-  throw Failure(H5N_ERR_ARGUMENT, "h5neural: the weights '" + name_ +
-                                      "' refine the corrections and have no latents to export; name a model "
-                                      "of another family");
+LatentArray CorrectionsModel::latents(ByteSpan section, const Extents&) const {
+  if (!section.empty()) fail_corrupt(kNoLatents);
+  return {};
 }
 
 std::shared_ptr<const Model> make_corrections(const WeightsFile& file) {

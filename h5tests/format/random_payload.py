@@ -72,8 +72,11 @@ class RandomBits:
 
     def number(self, m, low=-2**31, high=2**31 - 1, what=""):
         low, high = max(low, -2**31 + 1), min(high, 2**31 - 1)
-        spread = self.rng.choice((0.5, 3, 40, high - low if self.rng.random() < 0.05 else 2))
-        v = min(max(round(self.rng.gauss(0, spread)), low), high)
+        if what == "how far a network is followed":
+            v = self.rng.randint(low, high)
+        else:
+            spread = self.rng.choice((0.5, 3, 40, high - low if self.rng.random() < 0.05 else 2))
+            v = min(max(round(self.rng.gauss(0, spread)), low), high)
         self.put_number(m, v)
         return v
 
@@ -160,12 +163,13 @@ def section(rng, decode):
     raise AssertionError("no section found")
 
 
-def walk_section(rng, n, step_bits, skip, based, learns):
+def walk_section(rng, n, step_bits, skip, based, learns, network=None):
     base = np.zeros(n, np.int64) if based else None
-    return section(rng, lambda side, residuals: rp.walk(n, step_bits, skip, base, learns, side, residuals))
+    return section(rng, lambda side, residuals: rp.walk(n, step_bits, skip, base, learns, side, residuals,
+                                                        network=network))
 
 
-def walk_corrections(rng, n, step_bits, skip, stack):
+def walk_corrections(rng, n, step_bits, skip, stack, network):
     reference = rng.choice((1, 2, 3, 4) if stack else (0, 0, 1, 2, 3, 4))
     learns = reference > 0 and (stack or rng.random() < 0.5)
     corrections = bytes([reference | 8 * learns])
@@ -174,7 +178,7 @@ def walk_corrections(rng, n, step_bits, skip, stack):
         coded = walk_section(rng, [1 if a == axis else k for a, k in enumerate(n)], max(0, step_bits - 3),
                              skip.all(axis=axis, keepdims=True), False, False)
         corrections += varint(len(coded)) + coded
-    return corrections + walk_section(rng, n, step_bits, skip, bool(reference), learns)
+    return corrections + walk_section(rng, n, step_bits, skip, bool(reference), learns, network)
 
 
 def transform_corrections(rng, n, step_bits, skip):
@@ -209,8 +213,9 @@ def random_extents(rng):
     return extents
 
 
-def payload(seed, transform=False):
-    """A payload of kind walk or transform, its hash and checksum as the reader of read_payload.py says."""
+def payload(seed, transform=False, network=None):
+    """A payload of kind walk or transform, its hash and checksum as the reader of read_payload.py says. `network`: the
+    model of a walk, a read_network.Network."""
     rng = random.Random(seed)
     stack = not transform and rng.random() < 0.4
     extents = [rng.randint(24, 50), rng.randint(1, 6), rng.randint(2, 8)] if stack else random_extents(rng)
@@ -225,11 +230,14 @@ def payload(seed, transform=False):
     corrections = bytes([domain << 4 | step_bits]) + unit + zigzag(origin)
     skip = np.zeros(n, bool) if classes is None else (classes != 0).reshape(n)
     corrections += transform_corrections(rng, n, step_bits, skip) if transform else \
-        walk_corrections(rng, n, step_bits, skip, stack)
-    head = bytes([1 | len(extents) - 1 << 3 | (word - 1) << 6 | rng.choice((0, 128)), 2 if specials else 0])
-    head += b"".join(map(varint, extents)) + varint(1) + (varint(len(specials)) if specials else b"")
+        walk_corrections(rng, n, step_bits, skip, stack, network)
+    follows = (1 if network else 0) | (2 if specials else 0)
+    head = bytes([1 | len(extents) - 1 << 3 | (word - 1) << 6 | rng.choice((0, 128)), follows])
+    head += b"".join(map(varint, extents)) + varint(1)
+    head += struct.pack("<Q", network.weights.hash) + varint(0) if network else b""
+    head += varint(len(specials)) if specials else b""
     kind = rp.TRANSFORM if transform else rp.WALK
-    return seal(bytes([*b"hN", 16 | kind]) + bytes(8) + head + specials + corrections)
+    return seal(bytes([*b"hN", 16 | kind]) + bytes(8) + head + specials + corrections, network)
 
 
 class RandomFrames:
@@ -274,15 +282,16 @@ def frames_payload(seed, weights):
         name = struct.unpack(">Q", hashlib.sha256(f.read()).digest()[:8])
     head = bytes([1 | 2 << 3, 3 if specials else 1]) + b"".join(map(varint, extents)) + varint(1) + \
         struct.pack("<Q", *name) + varint(len(latents)) + (varint(len(specials)) if specials else b"")
-    return seal(bytes([*b"hN", 16 | rp.FRAMES]) + bytes(8) + head + latents + specials + corrections, lambda h: model)
+    return seal(bytes([*b"hN", 16 | rp.FRAMES]) + bytes(8) + head + latents + specials + corrections,
+                frames_of=lambda h: model)
 
 
 def with_checksum(payload):
     return payload[:3] + rp.checksum(payload) + payload[7:]
 
 
-def seal(damaged, frames_of=None):
+def seal(damaged, network=None, frames_of=None):
     """The payload with the hash of its values and its checksum made right. Raises Damaged when it does not decode."""
     h = rp.Header(with_checksum(damaged))
-    words = rp.read_values(h, frames_of=frames_of).astype(h.word)
+    words = rp.read_values(h, network=network, frames_of=frames_of).astype(h.word)
     return with_checksum(damaged[:7] + struct.pack("<I", rp.low_hash(words.tobytes())) + damaged[11:])

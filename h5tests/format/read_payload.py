@@ -4,10 +4,9 @@ probability tables (engine/entropy/tables.inc). Slow and plain; it exists to pro
 
     read_payload.py PAYLOAD VALUES     writes the decoded values, in the byte order of the writer
 
-By itself it serves payloads without a model (read_three_branch.py reads the base of one family,
-read_frames.py predicts the frames of another). Integers throughout; the one multiplication of floats is in
-`lattice_values`.
-Needs numpy, xxhash and zstandard. May not import anything of the engine, nor load its library.
+By itself it serves payloads without a model; read_three_branch.py reads the base of one family, read_network.py the
+weights of another, read_frames.py predicts the frames of a third. Integers throughout; the one multiplication of floats
+is in `lattice_values`. Needs numpy, xxhash and zstandard. May not import anything of the engine, nor load its library.
 """
 import bisect
 import functools
@@ -32,7 +31,7 @@ class Damaged(Exception):
 
 
 class NeedsModel(Exception):
-    """The payload's base comes from a model, which docs/format.md does not describe."""
+    """The payload has a model, which docs/format.md does not describe."""
 
 
 def require(condition, what):
@@ -633,6 +632,8 @@ class Choices:
         self.weights = [[23, 17, 19, 23, 0] for _ in range(7)]
         self.tables = TableChoices()
         self.told_bit, self.told = bits(2), False
+        self.unasked_bit, self.unasked = bits(2), 0
+        self.network_number, self.network = [Number(), Number()], [4, 4]
 
     def coefficients(self, side, order, pairs, weight, based, note):
         """What S_0 gets beside its half, c_1, c_2, ..."""
@@ -673,6 +674,18 @@ class Choices:
             w[i] += side.number(self.weight_number, -w[i], 39 - w[i], "a context weight")
 
 
+    def how_far(self, side, note):
+        """(move, change), how far a coset follows the network; None: it is not asked."""
+        self.unasked = side.bit(self.unasked_bit[self.unasked])
+        note("network not asked" if self.unasked else "network asked")
+        if self.unasked:
+            return None
+        for i, last in enumerate(self.network):
+            self.network[i] += side.number(self.network_number[i], -last, 7 - last, "how far a network is followed")
+            note(f"network {('move', 'change')[i]} {self.network[i]}")
+        return self.network
+
+
 def context_weight(index):
     m = 39 - index
     e = 2**32 >> (m // 2)
@@ -688,9 +701,13 @@ def suggested_scale(context):
     return 18 + 2 * (context - 10) + 1
 
 
+def context_origin(step_bits, finer):
+    return 2 * (step_bits + 4) - finer // 2 - 9
+
+
 def context_of(s, step_bits, finer):
     h = half_octaves(min(s, 2**31 - 1))
-    return min(max(h - (2 * (step_bits + 4) - finer // 2 - 9), 0), 35)
+    return min(max(h - context_origin(step_bits, finer), 0), 35)
 
 
 def share_of(base, shares, level):
@@ -735,17 +752,17 @@ def climb(schedule, step_bits, skip, side, root_number, coder, note, base, share
         level_skip = skip[tuple(slice(None, None, k) for k in s)]
         known = {even}
         for order, axes in enumerate(cosets(mask)):
-            coder(Coset(grid, mask, weight, finer, step_bits, level_skip, order, axes, frozenset(known)))
+            coder(Coset(grid, mask, weight, finer, step_bits, level_skip, order, axes, frozenset(known), max(s)))
             known.add(axes)
     return np.clip(grid.value[grid.points((0,) * AXES, ())] + share_of(base, shares, 0), -MOST, MOST)
 
 
 class Coset:
-    """One coset of a level, and its neighbours."""
+    """One coset of a level, and its neighbours. `spacing`: the largest of the level's points in the chunk."""
 
-    def __init__(self, grid, mask, weight, finer, step_bits, level_skip, order, axes, known):
+    def __init__(self, grid, mask, weight, finer, step_bits, level_skip, order, axes, known, spacing):
         self.grid, self.mask, self.weight, self.finer, self.step_bits = grid, mask, weight, finer, step_bits
-        self.order, self.axes, self.width = order, axes, bin_width(step_bits, finer)
+        self.order, self.axes, self.width, self.spacing = order, axes, bin_width(step_bits, finer), spacing
         self.pairs = Pairs(stencil(grid.reach, mask, weight, axes, known))
         self.skip = level_skip[tuple(slice(c, None, 2 if a in mask else 1) for a, c in enumerate(axes))].reshape(-1)
 
@@ -783,14 +800,14 @@ class Coset:
         grid.extend(grid.magnitude, self.axes, self.mask, True)
 
 
-def walk(n, step_bits, skip, base, learns, side, residuals, note=lambda what: None, shares=()):
-    """The values of a walk [n]. `skip`: bool [n]; `base`: [n] or None; `learns`: places do; `shares`: see climb. `note`
-    is told which ways were taken."""
+def walk(n, step_bits, skip, base, learns, side, residuals, note=lambda what: None, shares=(), network=None):
+    """The values of a walk [n]. `skip`: bool [n]; `base`: [n] or None; `learns`: places do; `shares`: see climb;
+    `network`: None, or what read_network.Network has. `note` is told which ways were taken."""
     schedule = read_schedule(side, n, note)
     note("narrowing" if any(level[3] for level in schedule[0]) else "uniform")
     choices = Choices()
     slowest = next((a for a in range(AXES) if n[a] > 1), AXES - 1) if learns else None
-    coder = lambda coset: decode_coset(coset, base is not None, slowest, side, residuals, choices, note)
+    coder = lambda coset: decode_coset(coset, base is not None, slowest, side, residuals, choices, note, network)
     values = climb(schedule, step_bits, skip, side, Number(), coder, note,
                    np.zeros(n, np.int64) if base is None else base, shares)
     residuals.finish()
@@ -804,7 +821,7 @@ def read_predictor(coset, side, based, choices, note):
     return short_and_c
 
 
-def decode_coset(coset, based, slowest, side, residuals, choices, note):
+def decode_coset(coset, based, slowest, side, residuals, choices, note, network):
     """`slowest`: the axis along which places learn, or None."""
     prediction = coset.predict(*read_predictor(coset, side, based, choices, note))
     if prediction.size >= 300:
@@ -820,6 +837,9 @@ def decode_coset(coset, based, slowest, side, residuals, choices, note):
                               side, residuals, choices, note)
     else:
         context = contexts(prediction, slice(None))
+        far = choices.how_far(side, note) if network and prediction.size >= 64 else None
+        if far:
+            prediction, context = ask_network(coset, prediction, np.array(context), network, far, note)
         counts = [0] * 36
         for x, skipped in zip(context, coset.skip):
             counts[x] += not skipped
@@ -833,6 +853,15 @@ def blended(context, suggested, blend):
     if not suggested:
         return context
     return [x if h == 255 else (x * (8 - blend) + h * blend + 4) >> 3 for x, h in zip(context, suggested)]
+
+
+def ask_network(coset, prediction, context, network, far, note):
+    """(prediction, context) of the coset as they are then."""
+    asked = np.flatnonzero(~coset.skip & (context >= network.from_context))
+    place = {1: 0, 2: 1, 3: 4}[len(coset.mask)] + coset.order
+    view = NetworkView(coset.grid, coset.pairs, prediction, context, coset.sums, coset.at, asked)
+    note("network asked of all" if len(asked) == len(context) else "network asked of some")
+    return view.follow(network, far, context_origin(coset.step_bits, coset.finer), coset.spacing, place)
 
 
 def decode_points(context, skip, table, residuals):
@@ -907,8 +936,8 @@ class Pairs(tuple):
     """Offsets of a stencil (hashable)."""
 
 
-def find_contexts(grid, pairs, prediction, sums, at, weights, step_bits, finer, part):
-    """Of a part of a coset."""
+def expected_from(grid, pairs, prediction, sums, at):
+    """The five numbers that say how large a residual may be, of all points of a coset."""
     most = 1 << 24
     v, e = grid.value, grid.magnitude
     nearest_sum = sums(v, 0)
@@ -920,6 +949,12 @@ def find_contexts(grid, pairs, prediction, sums, at, weights, step_bits, finer, 
         if j < 3:
             f[4] += np.minimum(abs(at(v, j, 1) - at(v, j, -1)), most)
     f[3] = np.minimum(abs(2 * prediction - nearest_sum), most)
+    return f
+
+
+def find_contexts(grid, pairs, prediction, sums, at, weights, step_bits, finer, part):
+    """Of a part of a coset."""
+    f = expected_from(grid, pairs, prediction, sums, at)
     s = sum(context_weight(w) * x for w, x in zip(weights, f)) >> 12
     return [context_of(x, step_bits, finer) for x in s[part].tolist()]
 
@@ -994,6 +1029,57 @@ def series(step_bits, skip, known, expect, side, residuals, note=lambda what: No
         frames.append(climb(schedule, step_bits, frame_skip, side, root_number, coder, note, base, shares))
     residuals.finish()
     return frames[len(known):]
+
+
+# ---- walk: a network -------------------------------------------------------------------------------------------------
+
+
+def ruler(x, g, most):
+    """Lattice units in eighths of the magnitude of half octave g. Arrays."""
+    e = 15 - np.maximum(1, g)
+    k = e >> 1
+    y = np.clip(x >> np.maximum(0, -k - 7), -(1 << 19), 1 << 19) * np.where(e & 1, 181, 128)
+    return np.clip(y >> 7 - np.maximum(-7, k), -most, most)
+
+
+class NetworkView:
+    """The points of a coset that a network is asked about. Arrays are of these points, but for prediction and context."""
+
+    def __init__(self, grid, pairs, prediction, context, sums, at, asked):
+        self.grid, self.pairs, self.prediction, self.context, self.asked = grid, pairs, prediction, context, asked
+        self.sums = lambda v, j: sums(v, j)[asked]
+        self.at = lambda v, j, sign: at(v, j, sign)[asked]
+        self.expected = [f[asked] for f in expected_from(grid, pairs, prediction, sums, at)]
+        self.P, self.c = prediction[asked], context[asked]
+
+    def inputs(self, network, h, spacing, place):
+        """[points, inputs]"""
+        v, e, known = self.grid.value, self.grid.magnitude, len(self.pairs)
+        none = np.zeros_like(self.P)
+        x = [ruler(self.sums(v, j) - 2 * self.P, h + 2, 1023) if j < known else none for j in range(network.pairs)]
+        x += [ruler(self.at(v, j, 1) - self.at(v, j, -1), h + 2, 1023) if j < known else none
+              for j in range(network.differences)]
+        x += [ruler(self.at(e, j, sign), h, 255) if j < known else none
+              for j in range(network.magnitudes) for sign in (1, -1)]
+        x.append(4 * self.c)
+        for f in self.expected:
+            lies = np.array([half_octaves(16 * s) for s in f.tolist()], np.int64)
+            x.append(np.clip(4 * (lies - h), -124, 124))
+        x.append(none + 16 * min(8, spacing.bit_length()))
+        x += [none + 64 * (k == place) for k in range(11)]
+        return np.stack(x, 1)
+
+    def follow(self, network, far, origin, spacing, place):
+        """(prediction, context) of the coset."""
+        h = np.maximum(6, self.c) + origin
+        M, C = network.refine(self.inputs(network, h, spacing, place)).T
+        t = h - 1 >> 1
+        v = M * far[0] * np.where((h - 1) & 1, 362, 256)
+        step = np.where(t < 19, v + (1 << np.maximum(18 - t, 0)) >> np.maximum(19 - t, 0), v << np.maximum(t - 19, 0))
+        prediction, context = self.prediction.copy(), self.context.copy()
+        prediction[self.asked] = np.clip(self.P + step, -MOST, MOST)
+        context[self.asked] = np.clip(self.c + (C * far[1] + 16 >> 5), 0, 35)
+        return prediction, context.tolist()
 
 
 # ---- transform: plan, boxes, scales ----------------------------------------------------------------------------------
@@ -1378,25 +1464,27 @@ def skipped(h, classes):
     return np.zeros(n, bool) if classes is None else (classes != 0).reshape(n)
 
 
-def walk_section(section, n, step_bits, skip, base, learns, note, shares=()):
+def walk_section(section, n, step_bits, skip, base, learns, note, network=None, shares=()):
     side, residuals = side_and_residuals(section, note)
-    return walk(n, step_bits, skip, base, learns, side, residuals, note, shares)
+    return walk(n, step_bits, skip, base, learns, side, residuals, note, shares, network)
 
 
-def read_walk(r, h, step_bits, classes, base_of, note):
+def read_walk(r, h, step_bits, classes, base_of, network, note):
     n, skip = fold(h.extents), skipped(h, classes)
     head = r.get("B")
     reference, learns = head & ~8, bool(head & 8)
     require(reference <= AXES and (reference or not head), "its reference is unknown")
-    require(not (reference and h.model), "both a model and a reference")
-    base = base_of(h).reshape(n) if h.model else None
+    require(not (network and h.latents), "latents of a network")
+    of_model = h.model and not network
+    require(not (reference and of_model), "both a model's field and a reference")
+    base = base_of(h).reshape(n) if of_model else None
     if reference:
         axis = reference - 1
-        note("reference")
+        note("reference and network" if network else "reference")
         base = walk_section(r.take(r.varint()), [1 if a == axis else k for a, k in enumerate(n)],
                             max(0, step_bits - 3), skip.all(axis=axis, keepdims=True), None, False, note)
         base = np.broadcast_to(base, n)
-    return walk_section(r.rest(), n, step_bits, skip, base, learns, note).reshape(-1)
+    return walk_section(r.rest(), n, step_bits, skip, base, learns, note, network).reshape(-1)
 
 
 def read_transform(r, h, step_bits, classes, note):
@@ -1509,8 +1597,8 @@ def read_lossless(h, note):
     return np.cumsum(words, dtype=h.word) if form[0] == 2 else words.copy()
 
 
-def read_values(h, note=lambda what: None, base_of=None, frames_of=None):
-    """The bits of the decoded values, not yet held against their hash. Integers [count]. `base_of`, `frames_of`: see
+def read_values(h, note=lambda what: None, base_of=None, network=None, frames_of=None):
+    """The bits of the decoded values, not yet held against their hash. Integers [count]. The last three: see
     read_payload."""
     if h.kind == RAW:
         require(len(h.corrections) == h.count * h.size, "its raw values have a wrong size")
@@ -1525,10 +1613,10 @@ def read_values(h, note=lambda what: None, base_of=None, frames_of=None):
         r = Bytes(h.corrections)
         lattice = Lattice(r)
         note(f"domain {lattice.domain}")
-        if h.kind == WALK and h.model and base_of is None or h.kind == FRAMES and frames_of is None:
+        if h.kind == WALK and h.model and not (base_of or network) or h.kind == FRAMES and frames_of is None:
             raise NeedsModel(f"{h.model:016x}")
         if h.kind == WALK:
-            points = read_walk(r, h, lattice.step_bits, specials.classes, base_of, note)
+            points = read_walk(r, h, lattice.step_bits, specials.classes, base_of, network if h.model else None, note)
         elif h.kind == FRAMES:
             points = read_frames(r, h, lattice.step_bits, specials.classes, frames_of(h), note)
         elif h.kind == TRANSFORM:
@@ -1543,11 +1631,12 @@ def read_values(h, note=lambda what: None, base_of=None, frames_of=None):
     return words
 
 
-def read_payload(payload, note=lambda what: None, base_of=None, frames_of=None):
+def read_payload(payload, note=lambda what: None, base_of=None, network=None, frames_of=None):
     """The chunk's bytes, in the byte order of the writer. `base_of`: from a header to its model's base, lattice points
-    [count]. `frames_of`: from a header to how its model predicts frames (read_frames.py)."""
+    [count]; `network`: its model where that is one (read_network.py); `frames_of`: from a header to how its model
+    predicts frames (read_frames.py)."""
     h = Header(payload)
-    words = read_values(h, note, base_of, frames_of)
+    words = read_values(h, note, base_of, network, frames_of)
     require(low_hash(words.astype(h.word).tobytes()) == h.values_hash, "the hash of the values")
     return words.astype(h.word.newbyteorder(">" if h.big_endian else "<")).tobytes()
 

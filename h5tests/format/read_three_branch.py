@@ -17,51 +17,6 @@ class Weights(WeightsFile):
         super().__init__(path)
         self.config = json.loads(self.metadata["config"])
 
-    def run(self, name, x):
-        """A program of one input and one output."""
-        program = json.loads(self.metadata["program." + name])
-        values = [x]
-        for op in program["ops"]:
-            a = values[op["in"][0]]
-            if op["op"] in ("conv", "conv_transposed"):
-                w, bias = self.array(op["weight"]), self.array(op["bias"])
-                y = (convolve if op["op"] == "conv" else convolve_transposed)(a, w, op) + bias
-            elif op["op"] == "add":
-                y = a + values[op["in"][1]]
-            elif op["op"] == "clamp":
-                y = np.clip(a, op["min"], op["max"])
-            else:
-                assert op["op"] == "requantise"
-                m = op["multiplier"]
-                half = 1 << op["shift"] - 1 if op["shift"] else 0
-                y = np.clip((a * (self.array(m) if isinstance(m, str) else m) + half) >> op["shift"], op["min"], op["max"])
-            values.append(y)
-        return values[program["outputs"][0]]
-
-
-def taps(w):
-    return itertools.product(*map(range, w.shape[1:-1]))
-
-
-def convolve(x, w, op):
-    x = np.pad(x, [*zip(op["before"], op["after"]), (0, 0)])
-    m = [(n - k) // s + 1 for n, k, s in zip(x.shape, w.shape[1:-1], op["stride"])]
-    y = np.zeros((*m, len(w)), "i8")
-    for t in taps(w):
-        part = x[tuple(slice(a, a + s * (n - 1) + 1, s) for a, s, n in zip(t, op["stride"], m))]
-        y += part @ w[(slice(None), *t)].T
-    return y
-
-
-def convolve_transposed(x, w, op):
-    full = [(n - 1) * s + k for n, k, s in zip(x.shape, w.shape[1:-1], op["stride"])]
-    y = np.zeros((*full, len(w)), "i8")
-    for t in taps(w):
-        at = tuple(slice(a, a + s * (n - 1) + 1, s) for a, s, n in zip(t, op["stride"], x.shape))
-        y[at] += x @ w[(slice(None), *t)].T
-    assert min(op["after"]) >= 0
-    return y[tuple(slice(b, n - a) for b, a, n in zip(op["before"], op["after"], full))]
-
 
 class Coder:
     """The latents, one by one."""
@@ -111,7 +66,7 @@ def read_base(path, section, extents):
     """The base of a chunk of these extents, flat."""
     weights = Weights(path)
     rank, step, tile = (weights.config[k] for k in ("rank", "step", "tile"))
-    given = json.loads(weights.metadata["program.decode"])["inputs"][0]
+    given = weights.program("decode")["inputs"][0]
     halo, channels, limit = (given["shape"][0] - tile) // 2, given["shape"][-1], given["max"]
     extents = [n for n in extents if n > 1]
     slices, n = math.prod(extents[:-rank]), extents[-rank:]
@@ -131,7 +86,8 @@ def read_base(path, section, extents):
     for field, q in zip(base, grids):
         z = np.pad(q * steps[gain], [*((halo, halo + tile) for _ in cells), (0, 0)])
         for at in itertools.product(*(range(0, c, tile) for c in cells)):
-            y = weights.run("decode", z[tuple(slice(a, a + tile + 2 * halo) for a in at)])[..., 0]
+            (y,) = weights.run("decode", z[tuple(slice(a, a + tile + 2 * halo) for a in at)])
+            y = y[..., 0]
             part = tuple(slice(a * step, (a + tile) * step) for a in at)
             inside = field[part].shape
             y = y[tuple(slice(k) for k in inside)]

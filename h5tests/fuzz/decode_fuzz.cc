@@ -16,7 +16,7 @@
 
 namespace {
 
-constexpr size_t kChecksumAt = 4, kChecksumEnd = 8;
+constexpr size_t kChecksumAt = 3, kChecksumEnd = 7;
 constexpr uint64_t kMaxChunk = 1 << 20;  // bytes; larger chunks would only be slower
 
 void make_checksum_right(std::vector<uint8_t>& payload) {

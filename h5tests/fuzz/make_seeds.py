@@ -179,6 +179,31 @@ def solid_frames():
     return frames("seed-frames-solid", ring + [(0.75,)] + ring, tile=4, rank=3)
 
 
+def corrections(knows=True, seed=23, pairs=3, differences=2, magnitudes=2, from_context=0):
+    """A network for the walk with one hidden layer. It `knows` that a value is the larger one of its two nearest neighbours,
+    the rest is drawn at random: a little beside what it knows, else all of it. Golden payloads use the first one."""
+    rng = random.Random(seed)
+    limits = (pairs + differences) * [(-1023, 1023)] + 2 * magnitudes * [(0, 255)] + [(0, 140)] + 5 * [(-124, 124)] + \
+        [(0, 128)] + 11 * [(0, 64)]
+    inputs, hidden = len(limits), 8
+    draw = lambda count, most: [rng.randint(-most, most) for _ in range(count)]
+    rows = [draw(inputs, 8) for _ in range(hidden)]
+    move, change = (draw(hidden, 1), draw(hidden, 3)) if knows else (draw(hidden, 40), draw(hidden, 20))
+    if knows:  # half the distance of the two, in 32nds of the expected magnitude: four of its eighths
+        for row, sign in (0, 1), (1, -1):
+            rows[row] = [64 * sign * (k == pairs) for k in range(inputs)]
+        move[:2], change[:2] = (64, 64), (0, 0)
+    ops = [dense(0, "hidden", "zeros"), {"op": "requantise", "in": [1], "multiplier": 1, "shift": 4, "min": 0, "max": 1023},
+           dense(2, "move", "zero"), requantise(3, 255, 1, 6), dense(2, "change", "zero"), requantise(5, 64, 1, 6),
+           {"op": "concat", "in": [4, 6]}]
+    programs = {"refine": {"inputs": [{"shape": [inputs], "min": "least", "max": "most"}], "ops": ops, "outputs": [7]}}
+    tensors = {"least": ("I32", [inputs], [a for a, _ in limits]), "most": ("I32", [inputs], [b for _, b in limits]),
+               "hidden": ("I8", [hidden, inputs], sum(rows, [])), "zeros": ("I32", [hidden], [0] * hidden),
+               "zero": ("I32", [1], [0]), "move": ("I8", [1, hidden], move), "change": ("I8", [1, hidden], change)}
+    config = {"pairs": pairs, "differences": differences, "magnitudes": magnitudes, "from_context": from_context}
+    return metadata("seed-corrections" if knows else f"random-corrections-{seed}", config, programs, "corrections"), tensors
+
+
 def linear(program, folder):
     """Sums of a few waves in chunks of 4^3, as the training takes them; both forms."""
     rng = random.Random(5)
@@ -203,7 +228,8 @@ def main():
     folder = os.path.join(HERE, "seeds", "weights")
     os.makedirs(folder, exist_ok=True)
     makers = (("block", block), ("blocks", blocks), ("chunk", chunk), ("three-branch", three_branch),
-              ("frames", plane_frames), ("frames-solid", solid_frames))
+              ("frames", plane_frames), ("frames-solid", solid_frames),
+              ("corrections", corrections))
     for name, make in makers:
         safetensors(os.path.join(folder, name + ".safetensors"), *make())
     if len(sys.argv) > 1:

@@ -2,9 +2,10 @@
 // decode. They are refused with a sentence, or give a model; a model must then take any latents without harm.
 // The same bytes as the record of weights that travel inside of a file.
 //
-// Input: the file. Its last bytes serve as latents too.
+// Input: the file. Its last bytes serve as latents too, or, where the model is a network, as a walk.
 #include <algorithm>
 
+#include "corrections/walk.h"
 #include "models/factory.h"
 #include "support/failure.h"
 #include "weights/carried.h"
@@ -18,13 +19,23 @@ using h5neural::Extents;
 
 constexpr size_t kLatents = 96;  // bytes
 
+// A walk whose network is the model.
+void walk_with(const h5neural::Model& model, ByteSpan section, const Extents& extents) {
+  h5neural::WalkInput in;
+  in.n = h5neural::fold(extents);
+  in.step_bits = 2;
+  in.network = model.network();
+  std::vector<int32_t> points(extents.count());
+  h5neural::decode_walk(in, section, points);
+}
+
 void decode_with(const h5neural::Model& model, ByteSpan latents) {
   for (const Extents& e :
        {Extents{3, {4, 4, 4}}, Extents{3, {5, 7, 6}}, Extents{2, {12, 17}}, Extents{1, {64}}}) {
     if (!model.serves(e)) continue;
     std::vector<int32_t> base(e.count());
     try {
-      model.decode(latents, e, base);
+      model.network() != nullptr ? walk_with(model, latents, e) : model.decode(latents, e, base);
     } catch (const h5neural::Failure&) {  // refused, with a sentence
     }
   }

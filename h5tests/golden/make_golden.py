@@ -128,6 +128,18 @@ def moving(frames=9, shape=(21, 26)):
     return (a + rng.normal(0, 0.003, a.shape)).astype("<f4")
 
 
+def larger_neighbours(shape, share=1):
+    """Random walks along the last axis that take this share of their steps; every second value is the larger one of the two
+    beside it, under a little noise."""
+    rng, n = np.random.default_rng(5), shape[-1]
+    steps = rng.normal(0, 1, (*shape[:-1], n // 2 + 1))
+    even = np.cumsum(steps * (rng.random(steps.shape) < share), axis=-1)
+    a = np.empty(shape)
+    a[..., ::2] = even[..., :(n + 1) // 2]
+    a[..., 1::2] = np.maximum(even[..., :n // 2], even[..., 1:])
+    return a + rng.normal(0, 0.002, shape)
+
+
 def cases():
     """(name, array, mode, bound, fill), and the name of shipped weights where the model is not left open."""
     rng = np.random.default_rng(11)
@@ -168,6 +180,10 @@ def cases():
     yield "frames_f64be", with_specials(moving()[:6, :14].astype(">f8")), "rel", 1e-3, None, "frames"
     yield "frames_solid_f32", moving(shape=(7, 9, 10)), "rel", 1e-2, None, "frames-solid"
     yield "frames_solid_f64be", with_specials(moving(shape=(7, 9, 10)).astype(">f8")), "abs", 0.1, None, "frames-solid"
+    yield "network_f32", larger_neighbours((9, 300)).astype("<f4"), "abs", 0.02, None, "corrections"
+    yield "network_f64be", with_specials(larger_neighbours((2000,)).astype(">f8"), FILL), "abs", 0.01, FILL, "corrections"
+    pattern = np.random.default_rng(3).normal(0, 200, (1, 400))
+    yield "network_reference", (pattern + larger_neighbours((30, 400), 0.3)).astype("<f4"), "abs", 0.05, None, "corrections"
     yield "linear_f64be", two_punctures().astype(">f8"), "abs", 2e-3, None, "linear-chunk32-chi"
     for name, dtype in (("f32", "<f4"), ("f64", "<f8"), ("f32be", ">f4"), ("f64be", ">f8")):
         smooth = without_noise((14, 15, 16), dtype)

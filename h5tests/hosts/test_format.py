@@ -1,13 +1,15 @@
 """docs/format.md says enough: a reader written from it alone (h5tests/format) gives the library's bits.
 
 On golden payloads, on payloads written here, on random ones that take every way of the format, on damaged ones, and on
-the example in the page itself. Payloads with a model are left out: their base is the model's.
+the example in the page itself. Payloads with a model's field are left out, but for one family; those with a network in
+the walk are not.
 """
 import glob
 import math
 import os
 import random
 import re
+import struct
 import sys
 
 import numpy as np
@@ -19,8 +21,11 @@ from fields import ABS, LOSSLESS, NRMSE, PSNR, RATIO, REL, decimal, ieee
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "h5tests", "format"))
+sys.path.insert(0, os.path.join(ROOT, "h5tests", "fuzz"))
+import make_seeds  # noqa: E402
 import random_payload  # noqa: E402
 import read_frames  # noqa: E402
+import read_network  # noqa: E402
 import read_payload  # noqa: E402
 import read_three_branch  # noqa: E402
 
@@ -39,10 +44,10 @@ def library(payload):
     return plugin.call(payload, (), plugin.REVERSE)
 
 
-def agrees(payload, ways=None):
+def agrees(payload, ways=None, network=None):
     """Decodes with both readers, and adds to `ways` what the independent one went through."""
     ways = set() if ways is None else ways
-    mine = read_payload.read_payload(payload, ways.add)
+    mine = read_payload.read_payload(payload, ways.add, network=network)
     theirs = library(payload)
     assert theirs is not None, "the library refuses what the format allows"
     assert mine == theirs, "the two readers give different bits"
@@ -95,6 +100,32 @@ def test_random_frames_take_every_way(block, monkeypatch):
         assert library(payload) == read_payload.read_payload(payload, ways.add, frames_of=frames_by("frames"))
     assert not {"causal", "kept", "between", "a group", "a frame", *(f"share {k}" for k in range(9)), "blend",
                 "no blend", "patterns", "literals", "domain 0"} - ways
+
+
+NETWORK = os.path.join(ROOT, "h5tests", "fuzz", "seeds", "weights", "corrections.safetensors")
+
+
+@pytest.fixture(scope="module")
+def networks(tmp_path_factory):
+    """The one of the golden payloads, which knows of some fields what the walk does not; and random ones, that are shown
+    as little as there can be, more than stencils have, and something between."""
+    folder = tmp_path_factory.mktemp("networks")
+    shapes = {"least": (1, 0, 0, 0), "most": (64, 64, 12, 0), "some": (5, 3, 4, 9)}
+    for seed, (name, shape) in enumerate(shapes.items()):
+        make_seeds.safetensors(folder / f"{name}.safetensors", *make_seeds.corrections(False, seed, *shape))
+    before = os.environ.get("H5NEURAL_WEIGHTS_PATH")
+    os.environ["H5NEURAL_WEIGHTS_PATH"] = f"{folder}:{NETWORK}"
+    yield {"knows": read_network.Network(NETWORK), **{n: read_network.Network(folder / f"{n}.safetensors") for n in shapes}}
+    if before is None:
+        del os.environ["H5NEURAL_WEIGHTS_PATH"]
+    else:
+        os.environ["H5NEURAL_WEIGHTS_PATH"] = before
+
+
+@pytest.mark.parametrize("path", sorted(glob.glob(os.path.join(ROOT, "h5tests", "golden", "v1", "network_*.payload"))),
+                         ids=os.path.basename)
+def test_golden_networks(path, networks):
+    assert "network asked" in agrees(open(path, "rb").read(), network=networks["knows"])
 
 
 def test_enough_golden_payloads():
@@ -161,6 +192,11 @@ def rough_map(dtype):
     """As rough along one axis as along the other."""
     a = np.random.default_rng(8).normal(size=(50, 60))
     return (a + sum(np.roll(a, k, axis) for axis in (0, 1) for k in (-2, -1, 1, 2))).astype(dtype)
+
+
+def with_model(words, network):
+    """Filter values that ask for this model."""
+    return (*words, network.weights.hash >> 32, network.weights.hash & 0xFFFFFFFF)
 
 
 def noise(n):
@@ -236,6 +272,103 @@ def test_random_payloads_take_every_way(block):
     for seed in range(50 * block, 50 * block + 50):
         agrees(random_payload.payload(seed), ways)
     assert not EVERY_WAY - ways
+
+
+def larger_neighbours(shape, dtype="<f4"):
+    """Random walks along the last axis; every second value is the larger one of the two beside it, to a little noise."""
+    rng, n = np.random.default_rng(5), shape[-1]
+    even = np.cumsum(rng.normal(0, 1, (*shape[:-1], n // 2 + 1)), axis=-1)
+    a = np.empty(shape)
+    a[..., ::2] = even[..., :(n + 1) // 2]
+    a[..., 1::2] = np.maximum(even[..., :n // 2], even[..., 1:])
+    return (a + rng.normal(0, 0.002, shape)).astype(dtype)
+
+
+ASKED = {
+    "line": (larger_neighbours((3000,)), ieee(ABS, 0.01), ("1 axes",)),
+    "line, float64": (larger_neighbours((3000,), ">f8"), ieee(ABS, 0.01), ("1 axes",)),
+    "map": (larger_neighbours((9, 300), "<f8"), ieee(REL, 1e-3), ()),
+    "masked": (np.where(np.arange(3000) // 200 % 5 == 0, np.nan, 1000 * larger_neighbours((3000,))), ieee(ABS, 10),
+               ("patterns", "network asked of some")),
+    "ratio": (np.exp(larger_neighbours((3000,)) / 20), ieee(RATIO, 1e-3), ("domain 1",)),
+    "mean square": (larger_neighbours((3000,)), ieee(NRMSE, 1e-3), ()),
+    "four axes": (larger_neighbours((3, 5, 4, 60)), ieee(ABS, 0.02), ()),
+}
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_a_network_that_knows_the_field(name, networks):
+    """It is followed, and the payload is smaller for it."""
+    values, words, ways = ASKED[name]
+    network = networks["knows"]
+    payload = plugin.encode(values, with_model(words, network))
+    h = read_payload.Header(payload)
+    assert h.kind == read_payload.WALK and h.model == network.weights.hash and not h.latents
+    assert agrees(payload, network=network) >= {"network asked", *ways}
+    assert len(payload) < 0.97 * len(plugin.encode(values, words))
+
+
+@pytest.mark.parametrize("name", ["line", "map", "masked stack", "specials", "four axes"])
+def test_a_network_that_knows_nothing(name, networks):
+    """It is not asked, or little, and never costs more than the name of the weights: such a payload goes out without."""
+    values, words, _, _ = WRITTEN[name]
+    without = plugin.encode(values, words)
+    for which in ("least", "most", "some"):
+        payload = plugin.encode(values, with_model(words, networks[which]))
+        assert len(payload) <= len(without)
+        agrees(payload, network=networks[which])
+
+
+EVERY_WAY_OF_NETWORKS = {"network asked", "network not asked", "network asked of all", "network asked of some",
+                         "reference and network", "places learn", "skipped places", "patterns", "narrowing", "domain 1",
+                         "32 lanes", *(f"network {what} {k}" for what in ("move", "change") for k in range(8)),
+                         *(f"{k} axes" for k in (1, 2, 3))}
+
+
+def test_random_walks_with_a_network_take_every_way(networks):
+    ways = set()
+    for seed in range(2000, 2080):
+        network = list(networks.values())[seed % 4]
+        agrees(random_payload.payload(seed, network=network), ways, network)
+    assert not EVERY_WAY_OF_NETWORKS - ways
+
+
+def test_a_network_has_no_latents(networks):
+    """Both readers refuse a payload that names one and holds latents."""
+    network = networks["knows"]
+    payload = plugin.encode(ASKED["line"][0], with_model(ASKED["line"][1], network))
+    at = payload.index(struct.pack("<Q", network.weights.hash)) + 8
+    assert payload[at] == 0
+    damaged = random_payload.with_checksum(payload[:at] + b"\1" + payload[at + 1:])
+    h = read_payload.Header(payload)
+    begin = len(payload) - len(h.specials) - len(h.corrections)
+    damaged = random_payload.with_checksum(damaged[:begin] + b"\0" + damaged[begin:])
+    with pytest.raises(read_payload.Damaged, match="latents of a network"):
+        read_payload.read_payload(damaged, network=network)
+    assert library(damaged) is None
+
+
+def test_damage_of_walks_with_a_network(networks, capfd):
+    """Both readers refuse, or both give the same values once the hash of the values is made right too."""
+    rng, same = random.Random(7), 0
+    for seed in range(2200, 2230):
+        network = list(networks.values())[seed % 4]
+        payload = random_payload.payload(seed, network=network)
+        h = read_payload.Header(payload)
+        for _ in range(4):
+            damaged = bytearray(payload)
+            at = len(payload) - 1 - rng.randrange(min(len(h.corrections), rng.choice((30, 10**6))))
+            damaged[at] ^= 1 << rng.randrange(8)
+            try:
+                sealed = random_payload.seal(bytes(damaged), network)
+            except read_payload.Damaged:
+                damaged[3:7] = read_payload.checksum(bytes(damaged))
+                assert library(bytes(damaged)) is None
+                continue
+            agrees(sealed, network=network)
+            same += 1
+    assert same > 10
+    capfd.readouterr()
 
 
 EVERY_WAY_OF_TRANSFORMS = {

@@ -64,8 +64,25 @@ def grown(p):
     p["inputs"][0]["shape"] = [2**31 - 1]
 
 
+def narrowed(p):
+    p["inputs"][0]["max"] = 1000
+
+
+def unlimited(p):
+    p["ops"][3].update(min=-32768, max=32767)
+
+
+def long_chain(p):
+    """No multiplications, but a million elements for each point."""
+    p["ops"] += [{"op": "concat", "in": [8 + k - 1] * 2} for k in range(18)]
+
+
+def two_outputs(p):
+    p["outputs"] = [4, 6]
+
+
 def cases():
-    for name in ("block", "chunk", "linear-block", "linear-chunk"):
+    for name in ("block", "chunk", "linear-block", "linear-chunk", "corrections"):
         header, data = parts(name)
         whole = joined(header, data)
         yield f"{name}: header of 2^62 bytes", joined(header, data, 1 << 62)
@@ -86,6 +103,14 @@ def cases():
     for name, program in (("block", "decode"), ("chunk", "coefficients"), ("chunk", "field")):
         for change in (scaled, grown) if program == "coefficients" else (scaled, widened, grown):
             yield f"{name}: {program} {change.__name__}", with_program(name, program, change)
+    # A network for the walk: shown more than it is made for, too large for a point, or answering without limits.
+    for key, value in (("pairs", 0), ("pairs", 1 << 30), ("pairs", 4), ("differences", -1), ("magnitudes", 13), ("from_context", 36)):
+        yield f"corrections: {key} {value}", with_config("corrections", **{key: value})
+    for change in (scaled, widened, grown, narrowed, unlimited, long_chain, two_outputs):
+        yield f"corrections: {change.__name__}", with_program("corrections", "refine", change)
+    header, data = parts("corrections")
+    del header["__metadata__"]["program.refine"]
+    yield "corrections: no program", joined(header, data)
     yield "nothing", b""
     yield "zeros", b"\0" * 4096
 

@@ -20,36 +20,6 @@ from read_weights import WeightsFile  # noqa: E402
 BLOCKS = os.path.join(ROOT, "weights", "swae-block5-chi.safetensors")
 
 
-class Weights(WeightsFile):
-    """And its programs."""
-
-    def number(self, what):
-        return self.array(what) if isinstance(what, str) else what
-
-    def run(self, name, *inputs):
-        program = json.loads(self.metadata["program." + name])
-        values = [np.asarray(v, "i8").reshape(given["shape"]) for v, given in zip(inputs, program["inputs"], strict=True)]
-        for op in program["ops"]:
-            x = [values[i] for i in op["in"]]
-            if op["op"] == "linear":
-                y = x[0] @ self.array(op["weight"]).T + self.array(op["bias"])
-            elif op["op"] == "add":
-                y = x[0] + x[1]
-            elif op["op"] == "concat":
-                y = np.concatenate(x)
-            elif op["op"] == "reshape":
-                y = x[0].reshape(op["shape"])
-            elif op["op"] == "clamp":
-                y = np.clip(x[0], op["min"], op["max"])
-            elif op["op"] == "requantise":
-                half = 1 << op["shift"] - 1 if op["shift"] else 0
-                y = np.clip((x[0] * self.number(op["multiplier"]) + half) >> op["shift"], op["min"], op["max"])
-            elif op["op"] == "table":
-                y = self.array(op["table"])[x[0] - op["first"]]
-            values.append(y)
-        return [values[i] for i in program["outputs"]]
-
-
 @pytest.fixture(scope="module")
 def series(tmp_path_factory):
     path = tmp_path_factory.mktemp("series") / "in.h5"
@@ -65,13 +35,13 @@ def test_latents_are_what_the_base_is_made_of(h5neural, series, tmp_path):
     h5neural("export-latents", f"{packed}:/U_CHI", tmp_path / "latents.h5")
     said = h5neural("preview", f"{packed}:/U_CHI", tmp_path / "preview.h5").stdout
     assert "base field in 4 chunks" in said
-    weights = Weights(WEIGHTS)
+    weights = WeightsFile(WEIGHTS)
     with h5py.File(tmp_path / "latents.h5") as f, h5py.File(tmp_path / "preview.h5") as p, h5py.File(packed) as u:
         latents, count = f["latents"][...], int(f["latents"].attrs["latents"][0])
         assert latents.shape[:4] == f["scale"].shape == f["offset"].shape == f["has_latents"].shape == (4, 1, 1, 1)
         assert (f["has_latents"][...] == 1).all() and (p["shown"][...] == 1).all() and np.ptp(latents[..., :count]) > 0
         assert f["latents"].attrs["model"] == "swae-chunk32-chi" and list(f["latents"].attrs["chunk"]) == [1, 32, 32, 32]
-        shapes = [int(np.prod(i["shape"])) for i in json.loads(weights.metadata["program.coefficients"])["inputs"]]
+        shapes = [int(np.prod(i["shape"])) for i in weights.program("coefficients")["inputs"]]
         assert shapes[0] == count and sum(shapes) == latents.shape[-1]
         for k in range(4):
             parts = np.split(latents[k].reshape(-1), np.cumsum(shapes)[:-1])

@@ -55,7 +55,7 @@ std::optional<Arrays> latents_of(const CompressedInput& in, const Extents& offse
   };
   get(nullptr, nullptr, nullptr);
   if (a.info.model == 0) return std::nullopt;
-  if (values) {
+  if (values && a.info.vectors > 0) {
     a.numbers.resize(a.info.vectors * a.info.numbers);
     a.scale.resize(a.info.vectors);
     a.offset.resize(a.info.vectors);
@@ -72,8 +72,18 @@ std::string model_text(uint64_t hash) {
 // The model whose latents are taken: the one asked for, or the only one.
 h5n_latents choose_model(const CompressedInput& in, const Options& o) {
   std::map<uint64_t, h5n_latents> models;
+  std::optional<uint64_t> network;
   for (Extents offset; next_block(in.dataset.extents, in.dataset.chunk, offset);) {
-    if (const auto a = latents_of(in, offset, false)) models.emplace(a->info.model, a->info);
+    const auto a = latents_of(in, offset, false);
+    if (a && a->info.vectors == 0) network = a->info.model;
+    if (a && a->info.vectors > 0) models.emplace(a->info.model, a->info);
+  }
+  if (models.empty() && network) {
+    fail(
+        "{}: no chunk has latents, since {} only refines the corrections; `h5neural repack --model NAME` "
+        "asks "
+        "for a model that has some",
+        in.name, model_text(*network));
   }
   if (models.empty()) {
     fail("{}: no chunk has a model, so there are no latents; `h5neural repack --model NAME` asks for one",

@@ -25,7 +25,8 @@ constexpr std::array kShown{"values", "base field", "coarse levels", "unfiltered
 constexpr const char* kCodes =
     "what is shown of each chunk: 0 the values themselves (lossless, constant, repeats, small chunks), 1 the "
     "base field "
-    "of its model, 2 no model and so no base: every few points and interpolation between, 3 values that are "
+    "of its model, 2 no base (no model, or one that refines the corrections): every few points and "
+    "interpolation between, 3 values that are "
     "stored "
     "unfiltered, 4 not stored: fill value";
 
@@ -109,8 +110,9 @@ int run(const Options& o) {
   fmt::print("{}: {}\n", o.out, text);
   if (counts[H5N_SHOWN_COARSE] > 0) {
     fmt::print(
-        "chunks without a model have no base field: every few points are decoded, and interpolated "
-        "between\n");
+        "some chunks have no base field (no model, or one that refines the corrections): every few points "
+        "are "
+        "decoded, and interpolated between\n");
   }
   return kFine;
 }

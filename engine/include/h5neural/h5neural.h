@@ -124,8 +124,8 @@ H5N_API int32_t h5n_decode(const void* payload, size_t payload_bytes, void* chun
                            h5n_error* error);
 
 /* For a look, fast: fills the chunk with what is at hand without the corrections. *shown says what that is:
- * H5N_SHOWN_BASE, the base field of the payload's model; H5N_SHOWN_COARSE, for chunks without a model, the
- * coarse levels of the corrections, a sixteenth of the points or fewer, and interpolation between;
+ * H5N_SHOWN_BASE, the base field of the payload's model; H5N_SHOWN_COARSE, for chunks without such a field,
+ * the coarse levels of the corrections, a sixteenth of the points or fewer, and interpolation between;
  * H5N_SHOWN_ALL, the values as h5n_decode gives them (other kinds of payload). No bound holds but for the
  * last; NaN, Inf and fill values stand where they belong in all. Since API 1.1. */
 enum { H5N_SHOWN_ALL = 0, H5N_SHOWN_BASE = 1, H5N_SHOWN_COARSE = 2 };
@@ -135,7 +135,7 @@ H5N_API int32_t h5n_preview(const void* payload, size_t payload_bytes, void* chu
 /* A payload's latents as arrays, nothing decoded. With null arrays only `info` is filled; its sizes say what
  * to allocate: numbers [vectors, numbers] (as the model's first program takes them), scale and offset
  * [vectors]: base = offset + scale * (what the model's last program gives), in the unit of the data. A
- * payload without a model has no vectors. Since API 1.1. */
+ * payload without a model, or with one that refines the corrections, has no vectors. Since API 1.1. */
 typedef struct h5n_latents {
   uint64_t model;              /* 0: no model, else the first 64 bits of its SHA-256 */
   uint32_t grid_rank;          /* 0: one vector for the chunk */
