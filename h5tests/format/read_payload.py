@@ -1448,13 +1448,10 @@ def frames(sections, extents, step_bits, skip, model, note=lambda what: None):
 
     if model.levels is None:
         note("causal")
-        known = model.history
         stack(range(1))
-        for first, end, expect in ((1, known, lambda f: f[-1]), (known, count, lambda f: model.predict(f[-known:]))):
-            if first < end:
-                taken = shares()
-                found[first:end] = sections.section(lambda side, residuals: series(
-                    step_bits, skip[first:end], found[:first], expect, side, residuals, note, taken), end == count)
+        taken = shares()
+        found[1:] = sections.section(lambda side, residuals: series(step_bits, skip[1:], found[:1], model.predict, side,
+                                                                    residuals, note, taken), True)
         return np.stack(found).reshape(extents)
     for level in range(model.levels, -1, -1):
         note("kept" if level == model.levels else "between")
