@@ -67,18 +67,15 @@ Index4 FrameShape::stack(int count) const {
 }
 
 SeriesInput series_of(const Frames& model, const FrameScale& scale, const FrameShape& shape,
-                      const WalkInput& in, int first, int count, Expect expect) {
+                      const WalkInput& in) {
   SeriesInput s;
   s.n = shape.n;
-  s.known = first;
-  s.frames = count;
+  s.known = 1;
+  s.frames = shape.frames - 1;
   s.step_bits = in.step_bits;
   s.skip = in.skip;
-  s.expect = [&model, &shape, scale, expect](int t, std::span<const int32_t> decoded,
-                                             std::span<int32_t> base) {
-    if (expect == Expect::kPredicted) return expect_next(model, scale, shape, t, decoded, base);
-    const auto last = shape.frame(decoded, t - 1);
-    std::copy(last.begin(), last.end(), base.begin());
+  s.expect = [&model, &shape, scale](int t, std::span<const int32_t> decoded, std::span<int32_t> base) {
+    expect_next(model, scale, shape, t, decoded, base);
   };
   return s;
 }
@@ -86,7 +83,7 @@ SeriesInput series_of(const Frames& model, const FrameScale& scale, const FrameS
 void expect_next(const Frames& model, const FrameScale& scale, const FrameShape& shape, int t,
                  std::span<const int32_t> decoded, std::span<int32_t> base) {
   std::vector<std::span<const int32_t>> given;
-  for (int k = t - model.history(); k < t; ++k) given.push_back(shape.frame(decoded, k));
+  for (int k = t - model.history(); k < t; ++k) given.push_back(shape.frame(decoded, std::max(0, k)));
   model.predict(scale, shape.extent, given, base);
 }
 
@@ -122,18 +119,11 @@ class FrameDecoder {
   const Frames& frames() const { return *model_->frames(); }
 
   void causal() {
-    const int known = frames().history();
     stack({0, 1, 1}, {}, {});
-    if (known > 1) series(1, known - 1, Expect::kLast);
-    series(known, shape_.frames - known, Expect::kPredicted);
-  }
-
-  // The last one goes to the end.
-  void series(int first, int count, Expect expect) {
-    SeriesInput s = series_of(frames(), order_.scale, shape_, in_, first, count, expect);
+    SeriesInput s = series_of(frames(), order_.scale, shape_, in_);
     const Shares shares = read_shares(r_);
     s.shares = shares;
-    decode_series(s, r_.take(expect == Expect::kLast ? r_.varint() : r_.left()), points_);
+    decode_series(s, r_.take(r_.left()), points_);
   }
 
   void between() {

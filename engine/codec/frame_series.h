@@ -5,10 +5,9 @@
 //
 // Latents section: u8: bit 0: order between, bits 1-3: FrameScale::wraps | u8 shift | u16 mantissa | offset,
 // zigzag varint | between: u8 levels. Corrections after the lattice, causal: a walk over the first frame, its
-// length (varint) before it | where a prediction sees more frames: shares, and a series
-// (corrections/series.h) over the others of these, its length before it, each frame against the one before |
-// shares | a series over the rest, to the end. Between: such a walk over the kept frames, and for each level,
-// coarse to fine, shares and such a walk. Shares: varint of how many, and a byte each (WalkInput::shares).
+// length (varint) before it | shares | a series (corrections/series.h) over the rest, to the end. Between:
+// such a walk over the kept frames, and for each level, coarse to fine, shares and such a walk. Shares:
+// varint of how many, and a byte each (WalkInput::shares).
 #pragma once
 #include <functional>
 #include <vector>
@@ -100,12 +99,12 @@ struct FrameShape {
   }
 };
 
-// Frames first ... first + count - 1 as a series; it refers to the model and the shape.
-enum class Expect : uint8_t { kLast, kPredicted };
+// The frames after the first one as a series, each expected from those before it; refers to model and shape.
 SeriesInput series_of(const Frames& model, const FrameScale& scale, const FrameShape& shape,
-                      const WalkInput& in, int first, int count, Expect expect);
+                      const WalkInput& in);
 
-// Prediction of frame t from the decoded frames before it.
+// Prediction of frame t from the decoded frames before it; the first frame counts for those that there are
+// not.
 void expect_next(const Frames& model, const FrameScale& scale, const FrameShape& shape, int t,
                  std::span<const int32_t> decoded, std::span<int32_t> base);
 // Prediction of frame t from the decoded frames `apart` before and after it; a missing one counts as the

@@ -63,7 +63,7 @@ class FrameEncoder {
 
   // Axis by axis, whichever predicts a frame in the middle of the chunk better.
   void choose_wraps() {
-    const int t = std::max(task_.model.history(), shape_.frames / 2);
+    const int t = shape_.frames / 2;
     std::vector<int32_t> base(shape_.size);
     const auto cost = [&] {
       expect_next(task_.model, scale_, shape_, t, task_.field, base);
@@ -87,34 +87,31 @@ class FrameEncoder {
     FrameSeriesCoded c;
     c.points.assign(task_.field.begin(), task_.field.end());
     ByteWriter out;
-    const int known = task_.model.history();
     stack({0, 1, 1}, {}, out, c.points);
-    if (known > 1) series(1, known - 1, Expect::kLast, out, c.points);
-    series(known, shape_.frames - known, Expect::kPredicted, out, c.points);
+    SeriesInput s = series_of(task_.model, scale_, shape_, task_.in);
+    const Way way = choose_way(s, c.points);
+    s.shares = way.shares;
+    write_shares(out, way.shares);
+    Bytes best;
+    std::vector<int32_t> decoded;
+    const auto offer = [&](int groups, int echo) {
+      std::vector<int32_t> points = c.points;
+      const int group = (s.frames + groups - 1) / groups;
+      Bytes series = encode_series(s, way.schedule, group, echo, task_.target, task_.effort, points);
+      if (!best.empty() && series.size() >= best.size()) return false;
+      best = std::move(series);
+      decoded = std::move(points);
+      return true;
+    };
+    offer(1, 0);
+    int echo = suggest_echo(s, task_.target, decoded);
+    if (echo != 0 && !offer(1, echo)) echo = 0;
+    if (task_.thorough && s.frames > 1) offer(2, echo);
+    out.bytes(best);
+    c.points = std::move(decoded);
     c.corrections = out.take();
     c.latents = FrameOrder{scale_, false, 0}.write();
     return c;
-  }
-
-  void series(int first, int count, Expect expect, ByteWriter& out, std::vector<int32_t>& points) const {
-    SeriesInput s = series_of(task_.model, scale_, shape_, task_.in, first, count, expect);
-    const Way way = choose_way(s, points);
-    s.shares = way.shares;
-    write_shares(out, way.shares);
-    // One set of choices for all frames; where time is no matter also two.
-    Bytes best;
-    std::vector<int32_t> decoded;
-    for (int groups = 1; groups <= (task_.thorough && count > 1 ? 2 : 1); ++groups) {
-      std::vector<int32_t> tried = points;
-      const int group = (count + groups - 1) / groups;
-      Bytes coded = encode_series(s, way.schedule, group, task_.target, task_.effort, tried);
-      if (!best.empty() && coded.size() >= best.size()) break;
-      best = std::move(coded);
-      decoded = std::move(tried);
-    }
-    if (expect == Expect::kLast) out.varint(best.size());
-    out.bytes(best);
-    points = std::move(decoded);
   }
 
   // The way to code a frame that takes least for a few of them.

@@ -77,8 +77,7 @@ void Frames::check(const Program& p, size_t frames) const {
 }
 
 bool Frames::serves(const Extents& e) const {
-  if (e.rank != rank_ + 1 || e.n[0] <= static_cast<uint64_t>(history_) || e.count() > kMostPoints)
-    return false;
+  if (e.rank != rank_ + 1 || e.n[0] < 2 || e.count() > kMostPoints) return false;
   uint64_t points = 1, computed = 1;
   for (int a = 1; a < e.rank; ++a) {
     const uint64_t n = e.n[static_cast<size_t>(a)], tile = static_cast<uint64_t>(tile_);

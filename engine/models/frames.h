@@ -39,7 +39,7 @@ class Frames final : public Model {
   std::string name() const override { return name_; }
   std::string family() const override { return "frames"; }
   uint64_t hash() const override { return hash_; }
-  // Chunks [time, space...], time longer than the history.
+  // Chunks [time, space...].
   bool serves(const Extents& extents) const override;
   bool general() const override { return true; }
   const Frames* frames() const override { return this; }

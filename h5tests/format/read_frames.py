@@ -23,8 +23,9 @@ class Frames:
         require(head >> 4 == 0 and self.shift <= 40 and self.mantissa >> 13 == 1 and abs(self.offset) <= MOST, "a scale")
         require(not r.rest() and (self.levels is None or 1 <= self.levels <= 15), "an order of frames")
 
-    def predict(self, given):
-        return self.run("predict", given)
+    def predict(self, before):
+        """The frame after all these."""
+        return self.run("predict", [before[max(0, len(before) - k)] for k in range(self.history, 0, -1)])
 
     def between(self, before, after):
         return self.run("between", [before, after])

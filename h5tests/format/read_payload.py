@@ -1021,9 +1021,14 @@ def series(step_bits, skip, known, expect, side, residuals, note=lambda what: No
     all frames so far to the base of the next one [n]; `shares`: see climb."""
     schedule = read_schedule(side, skip.shape[1:], note)
     group = side.number(Number(), 1, 2**31 - 1, "a group of frames")
+    echo = side.number(Number(), -8, 8, "an echo")
+    note("an echo" if echo else "no echo")
     coder, root_number, frames = SeriesCoder(side, residuals, note), Number(), list(known)
     for k, frame_skip in enumerate(skip):
-        base = expect(frames)
+        base = expected = expect(frames)
+        if k:
+            base = np.clip(expected + ((frames[-1] - before) * echo + 4 >> 3), -MOST, MOST)
+        before = expected
         coder.begin(k % group == 0)
         note("a group" if k and k % group == 0 else "a frame")
         frames.append(climb(schedule, step_bits, frame_skip, side, root_number, coder, note, base, shares))
@@ -1536,13 +1541,10 @@ def frames(sections, extents, step_bits, skip, model, note=lambda what: None):
 
     if model.levels is None:
         note("causal")
-        known = model.history
         stack(range(1))
-        for first, end, expect in ((1, known, lambda f: f[-1]), (known, count, lambda f: model.predict(f[-known:]))):
-            if first < end:
-                taken = shares()
-                found[first:end] = sections.section(lambda side, residuals: series(
-                    step_bits, skip[first:end], found[:first], expect, side, residuals, note, taken), end == count)
+        taken = shares()
+        found[1:] = sections.section(lambda side, residuals: series(step_bits, skip[1:], found[:1], model.predict, side,
+                                                                    residuals, note, taken), True)
         return np.stack(found).reshape(extents)
     for level in range(model.levels, -1, -1):
         note("kept" if level == model.levels else "between")

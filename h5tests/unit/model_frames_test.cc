@@ -165,8 +165,7 @@ TEST(FramesModel, ScalesReachTheirLimits) {
 
 TEST(FramesModel, ServesSeriesOfFrames) {
   const auto model = make(2).load();
-  EXPECT_TRUE(model->serves({3, {3, 20, 20}}));
-  EXPECT_FALSE(model->serves({3, {2, 20, 20}}));  // nothing left to predict
+  EXPECT_TRUE(model->serves({3, {2, 20, 20}}));
   EXPECT_FALSE(model->serves({2, {20, 20}}));
   EXPECT_FALSE(model->serves({4, {3, 2, 20, 20}}));
   EXPECT_FALSE(model->serves({3, {100, 1, 2}}));  // tiles far larger than a frame
