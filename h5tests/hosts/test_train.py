@@ -268,3 +268,45 @@ def test_weights_that_cannot_pay_back_are_not_learned(h5neural, tmp_path):
     data = punctures(tmp_path / "sim.h5", 60)
     said = train(h5neural, f"{data}:/U_CHI", "-o", tmp_path / "w.safetensors", status=None).stderr
     assert "not tried: swae" in said and "cannot pay back over 60 chunks" in said and "step" not in said
+
+
+@pytest.fixture(scope="module")
+def ridges(tmp_path_factory):
+    """Fields with sharp ridges, which a linear prediction misses in the same way each time."""
+    rng = np.random.default_rng(4)
+    y, x = np.mgrid[0:48, 0:48] / 48
+    maps = []
+    for _ in range(24):
+        a, b, c, d = rng.uniform(2, 6, 4)
+        maps.append(np.abs(np.sin(a * x + b * y)) + np.abs(np.cos(c * x - d * y)))
+    path = tmp_path_factory.mktemp("ridges") / "in.h5"
+    with h5py.File(path, "w") as f:
+        f.create_dataset("u", data=np.array(maps, "f4"), chunks=(1, 48, 48))
+    return path
+
+
+@needs_worker
+def test_corrections_learns_writes_and_goes_on(h5neural, ridges, tmp_path):
+    out, further = tmp_path / "w.safetensors", tmp_path / "further.safetensors"
+    train(h5neural, ridges, "--model", "corrections", "-o", out)
+    card = (tmp_path / "w.md").read_text()
+    lost = float(re.search(r"integers lose (\S+) %", card).group(1))
+    assert abs(lost) < 0.5
+
+    # Its integers can be learned on: the same network in shape.
+    train(h5neural, ridges, "--model", "corrections", "--from", out, "-o", further)
+    assert os.path.getsize(further) == os.path.getsize(out)
+
+    # Payloads name it, and come back within the bound.
+    small, env = tmp_path / "small.h5", {"H5NEURAL_WEIGHTS_PATH": str(out)}
+    h5neural("repack", "--rel", "1e-3", "--model", "w", ridges, small, env=env)
+    h5neural("verify", ridges, small, env=env)
+
+
+@needs_worker
+def test_corrections_refuses_weights_of_another_family(h5neural, waves, tmp_path):
+    linear = tmp_path / "linear.safetensors"
+    train(h5neural, f"{waves}:/early", "--model", "linear", "-o", linear)
+    said = train(h5neural, f"{waves}:/early", "--model", "corrections", "--from", linear, "-o", tmp_path / "w.safetensors",
+                 status=None)
+    assert "is of family linear; start from one of family corrections" in said.stderr
