@@ -30,6 +30,7 @@ std::map<std::string, Setter> setters(Options& o) {
           {"--name", text(o.name)},
           {"--checkpoint", text(o.checkpoint)},
           {"--about", text(o.about)},
+          {"--from", text(o.from)},
           {"--curve", text(o.curve)},
           {"--snapshot", text(o.snapshot)},
           {"--model", text(o.model)},
@@ -38,6 +39,7 @@ std::map<std::string, Setter> setters(Options& o) {
           {"--stages", count(o.stages)},
           {"--branches", text(o.branches)},
           {"--quantiser", text(o.quantiser)},
+          {"--device", text(o.device)},
           {"--seed", [&o](const std::string& v) { o.seed = std::stoull(v); }},
           {"--validation", count(o.validation)},
           {"--latents", count(o.latents)},
@@ -98,6 +100,9 @@ Options parse_options(int argc, char** argv) {
   one_of("--normalise", o.normalise, {"minmax", "zscore", "pos_log", "none"});
   one_of("--precision", o.precision, {"int8", "int16", "fp8"});
   require(o.model == "swae" || o.model == "three-branch", "--model is swae or three-branch");
+  require(o.from.empty() || (o.model == "swae" && o.search.empty()),
+          "--from is of --model swae, and the number of latents is that of the weights: leave --search out");
+  one_of("--device", o.device, {"cpu", "cuda"});
   require(o.channels <= 64, "--channels is at most 64");
   require(o.stages == 2 || o.stages == 3, "--stages is 2 or 3");
   require(o.branches == "all" || o.branches == "spatial", "--branches is all or spatial");
@@ -120,7 +125,7 @@ std::string usage() {
          "         [--about TEXT] [--modes 128] [--fine-modes 32] [--hidden 256] [--batch 256] [--rate "
          "1e-3]\n"
          "         [--patience 20] [--checkpoint FILE] [--validation N] [--curve FILE] [--snapshot FILE]\n"
-         "         [--block 5,5,5]\n"
+         "         [--device cpu|cuda] [--block 5,5,5] [--from WEIGHTS]\n"
          "         [--net mlp|conv|conv-bn] [--width 1] [--loss bytes|mse|log|relative|robust] "
          "[--wasserstein WEIGHT]\n"
          "         [--normalise none|minmax|zscore|pos_log] [--precision int8|int16|fp8] [--search 4,8,16]\n"

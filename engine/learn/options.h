@@ -13,8 +13,10 @@ struct Options {
   std::string name;            // of the weights, for people
   std::string checkpoint;      // empty: `out` + ".checkpoint"
   std::string about;           // a sentence on the data, for the card
+  std::string from;            // swae: weights file of the same form to go on from; empty: none
   std::string model = "swae";  // or three-branch
   std::string form = "chunk";  // chunk: one latent vector for a chunk; block: one for each block of it
+  std::string device = "cpu";  // or cuda
   uint64_t seed = 0;
   int64_t latents = 16;                // numbers of the latent vector
   int64_t modes = 128;                 // chunk: POD modes that the decoder's last layer holds
