@@ -22,10 +22,6 @@ double to_log(double v) { return (std::log2(std::max(v, 0.0) + kLogFloor) + kLog
 double from_log(double u) { return std::exp2(u * kLogSpan - kLogMiddle) - kLogFloor; }
 constexpr int64_t kLogLimit = 5500;  // of u, in its unit; beyond every value that occurs
 
-int64_t scaled(int64_t published, double width) {
-  return std::max<int64_t>(4, std::llround(static_cast<double>(published) * width));
-}
-
 // Whole numbers of at most four significant binary digits: E4M3 without its smallest exponents.
 torch::Tensor to_fp8(const torch::Tensor& x) {
   const auto exponent = torch::floor(torch::log2(x.abs().clamp_min(1)));
@@ -38,6 +34,11 @@ double largest_weight(Precision p) {
 }
 
 }  // namespace
+
+int64_t BlockNetShape::size(size_t layer, int64_t published) const {
+  if (layer < sizes.size()) return sizes[layer];
+  return std::max<int64_t>(4, std::llround(static_cast<double>(published) * width));
+}
 
 int64_t BlockLayerImpl::Geometry::after(size_t a) const {
   if (kind == Kind::kTransposed) return (in[a] - 1) * stride[a] + kernel[a] - before(a) - out[a];
@@ -148,6 +149,25 @@ int BlockLayerImpl::store(ProgramWriter& p, int x) {
   return p.requantise(y, to_doubles(u * (in_.unit / out_.unit)), out_.low, out_.high);
 }
 
+bool BlockLayerImpl::load(const StoredLayer& s) {
+  const torch::NoGradGuard no_grad;
+  const bool linear = s.kind == OpKind::kLinear;
+  const Kind kind = linear ? Kind::kLinear : s.kind == OpKind::kConv ? Kind::kConv : Kind::kTransposed;
+  auto w = torch::tensor(s.weight, torch::kFloat64);
+  if (kind != g_.kind || w.numel() != weight.numel() || s.shape[0] != g_.outputs || s.factor.empty())
+    return false;
+  w = w.reshape(s.shape);
+  if (kind == Kind::kConv) w = w.permute({0, 4, 1, 2, 3});
+  if (kind == Kind::kTransposed) w = w.permute({4, 0, 1, 2, 3});
+  if (w.sizes() != weight.sizes()) return false;
+  std::vector<double> factors;  // of `store`: the weights' unit, times the unit of what they are for
+  for (int64_t k = 0; k < g_.outputs; ++k) factors.push_back(s.factor_of(static_cast<size_t>(k)));
+  const auto u = torch::tensor(factors, torch::kFloat64) * (out_.unit / in_.unit);
+  weight.copy_(w * per_output(u, w));
+  bias.copy_(torch::tensor(s.bias, torch::kFloat64) * u * in_.unit);
+  return true;
+}
+
 BlockNet::BlockNet(const BlockNetShape& shape) : shape_(shape) {
   shape_.net == "mlp" ? make_mlp() : make_conv();
   const Numbers latents{kBlockLatentUnit, -kBlockLatentLimit, kBlockLatentLimit};
@@ -183,8 +203,8 @@ void BlockNet::add(std::vector<BlockLayer>& to, const BlockLayerImpl::Geometry& 
 void BlockNet::make_mlp() {
   const Numbers values{kBlockValueUnit, -kBlockValueLimit, kBlockValueLimit};
   const Numbers latents{kBlockLatentUnit, -kBlockLatentLimit, kBlockLatentLimit};
-  const std::array<int64_t, 4> n = {shape_.points(), scaled(kHidden[0], shape_.width),
-                                    scaled(kHidden[1], shape_.width), shape_.latents};
+  const std::array<int64_t, 4> n = {shape_.points(), shape_.size(0, kHidden[0]), shape_.size(1, kHidden[1]),
+                                    shape_.latents};
   for (size_t i = 0; i < 3; ++i) {
     add(encoder_, {BlockLayerImpl::Kind::kLinear, n[i], n[i + 1]}, i == 0 ? values : kBlockHidden,
         i == 2 ? latents : kBlockHidden, false);
@@ -201,11 +221,11 @@ void BlockNet::make_conv() {
   using Kind = BlockLayerImpl::Kind;
   const Numbers values{kBlockValueUnit, -kBlockValueLimit, kBlockValueLimit};
   const Numbers latents{kBlockLatentUnit, -kBlockLatentLimit, kBlockLatentLimit};
-  const bool norm = has_batch_norm();
+  const bool norm = has_batch_norm(), two = shape_.net == "conv-bn";
   std::vector<BlockLayerImpl::Geometry> levels;
   BlockLayerImpl::Geometry g{Kind::kConv, 1, 0, shape_.block, {}, {}, {}};
-  for (const int64_t published : kChannels) {
-    g.outputs = scaled(published, shape_.width);
+  for (size_t level = 0; level < kChannels.size(); ++level) {
+    g.outputs = shape_.size(level, kChannels[level]);
     for (size_t a = 0; a < 3; ++a) {
       g.kernel[a] = g.in[a] > 1 ? 3 : 1;
       g.stride[a] = g.in[a] > 2 ? 2 : 1;
@@ -215,7 +235,7 @@ void BlockNet::make_conv() {
     add(encoder_, g, levels.size() == 1 ? values : kBlockHidden, kBlockHidden, norm);
     g.in = g.out;
     g.channels = g.outputs;
-    if (!norm) continue;
+    if (!two) continue;
     BlockLayerImpl::Geometry second = g;
     second.out = g.in;
     second.stride = {1, 1, 1};
@@ -272,6 +292,34 @@ double BlockNet::start_from_klt(torch::Tensor x) {
     for (auto& p : layers->back()->named_parameters()) p.value().zero_();
   }
   return scale;
+}
+
+bool BlockNet::load_layers(const std::vector<StoredLayer>& stored, BlockLayer& straight,
+                           std::vector<BlockLayer>& layers) {
+  if (stored.size() != layers.size() + 1 || !straight->load(stored[0])) return false;
+  for (size_t i = 0; i < layers.size(); ++i) {
+    if (!layers[i]->load(stored[i + 1])) return false;
+  }
+  return true;
+}
+
+bool BlockNet::start_from(const StartingWeights& weights) {
+  const auto context = weights.layers("context");
+  return load_layers(weights.layers("encode"), straight_encoder_, encoder_) &&
+         load_layers(weights.layers("decode"), straight_decoder_, decoder_) && context.size() == 3 &&
+         hidden_->load(context[0]) && mean_->load(context[1]) && spread_->load(context[2]);
+}
+
+BlockNetShape shape_of(const StartingWeights& weights, BlockNetShape shape) {
+  const auto layers = weights.layers("encode");
+  const auto convolutions = static_cast<size_t>(
+      std::count_if(layers.begin(), layers.end(), [](const auto& l) { return l.kind != OpKind::kLinear; }));
+  shape.net = convolutions == 0 ? "mlp" : convolutions == kChannels.size() ? "conv" : "conv-bn";
+  shape.folded = true;
+  if (!layers.empty()) shape.latents = layers[0].shape[0];  // of the straight layer
+  const size_t each = shape.net == "conv-bn" ? 2 : 1;       // layers of a level; the last makes the latents
+  for (size_t i = 1; i + 1 < layers.size(); i += each) shape.sizes.push_back(layers[i].shape[0]);
+  return shape;
 }
 
 torch::Tensor BlockNet::encode(torch::Tensor x) {

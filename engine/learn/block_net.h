@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "learn/export.h"
+#include "learn/start.h"
 
 namespace h5neural::learn {
 
@@ -50,6 +51,8 @@ class BlockLayerImpl : public torch::nn::Module {
   torch::Tensor forward(const torch::Tensor& x, bool learning);
   // Appends operations that compute it from value x.
   int store(ProgramWriter& p, int x);
+  // What `store` wrote, as real weights again; false where the layer is another.
+  bool load(const StoredLayer& stored);
 
   const Geometry& geometry() const { return g_; }
 
@@ -80,9 +83,12 @@ struct BlockNetShape {
   int64_t latents = 16;
   double width = 1;  // times the published numbers of channels or hidden units
   Precision precision = Precision::kInt8;
-  bool logarithm = false;  // pos_log
+  bool logarithm = false;      // pos_log
+  bool folded = false;         // conv-bn: the batch norm is in the weights already
+  std::vector<int64_t> sizes;  // of the hidden layers or levels; empty: by `width`
   int64_t points() const { return block[0] * block[1] * block[2]; }
-  int64_t neighbour() const { return latents + 3; }  // inputs of the context network for each
+  int64_t size(size_t layer, int64_t published) const;  // of a hidden layer or level
+  int64_t neighbour() const { return latents + 3; }     // inputs of the context network for each
 };
 
 class BlockNet : public torch::nn::Module {
@@ -92,6 +98,8 @@ class BlockNet : public torch::nn::Module {
   // Sets the linear layers to the KLT of blocks [N, points], and the last layers of the networks to 0.
   // Returns what the coefficients were multiplied by to make latents.
   double start_from_klt(torch::Tensor x);
+  // Takes the networks of a weights file; false where it holds others.
+  bool start_from(const StartingWeights& weights);
   torch::Tensor encode(torch::Tensor x);         // [B, points] -> [B, K]
   torch::Tensor decode(const torch::Tensor& z);  // [B, K] -> [B, points]
   struct Suggestion {
@@ -100,7 +108,7 @@ class BlockNet : public torch::nn::Module {
   Suggestion context(const torch::Tensor& neighbours);  // [B, axes * (K + 3)]
 
   bool learning = false;  // batch norm's statistics
-  bool has_batch_norm() const { return shape_.net == "conv-bn"; }
+  bool has_batch_norm() const { return shape_.net == "conv-bn" && !shape_.folded; }
   const BlockNetShape& shape() const { return shape_; }
   // Adds the programs `encode`, `decode` and `context`.
   void store(WeightsWriter& w);
@@ -115,6 +123,9 @@ class BlockNet : public torch::nn::Module {
   std::string encode_program(WeightsWriter& w);
   std::string decode_program(WeightsWriter& w);
   std::string context_program(WeightsWriter& w);
+  // Hands the layers of a program, in its order, to the straight layer and the network beside it.
+  static bool load_layers(const std::vector<StoredLayer>& stored, BlockLayer& straight,
+                          std::vector<BlockLayer>& layers);
   static int store_layers(ProgramWriter& p, std::vector<BlockLayer>& layers, int x);
 
   BlockNetShape shape_;
@@ -122,5 +133,8 @@ class BlockNet : public torch::nn::Module {
   BlockLayer straight_encoder_{nullptr}, straight_decoder_{nullptr};
   BlockLayer hidden_{nullptr}, mean_{nullptr}, spread_{nullptr};
 };
+
+// The shape of the networks in a weights file of form `blocks`; all other choices are those of `shape`.
+BlockNetShape shape_of(const StartingWeights& weights, BlockNetShape shape);
 
 }  // namespace h5neural::learn

@@ -19,6 +19,10 @@ struct BlockBatch {
   torch::Tensor offset, range;  // [B, 1 + axes], in units of the field
   torch::Tensor present;        // [B, axes], 1 or 0
   torch::Tensor scale;          // [B]: value range of the sample that the block is of
+
+  BlockBatch to(torch::Device d) const {
+    return {values.to(d), offset.to(d), range.to(d), present.to(d), scale.to(d)};
+  }
 };
 
 class BlockSamples {

@@ -36,7 +36,7 @@ torch::Tensor tensor_of(const SafetensorsEntry& e, const torch::Tensor& like) {
   }
   auto t = torch::empty(like.sizes(), torch::kFloat32);
   std::memcpy(t.data_ptr<float>(), e.bytes.data(), e.bytes.size());
-  return t;
+  return t.to(like.device());
 }
 
 }  // namespace
@@ -46,7 +46,7 @@ void save_checkpoint(const std::string& path, const torch::nn::Module& net, cons
   Safetensors out;
   std::map<std::string, torch::Tensor> kept;  // contiguous copies that outlive the views
   for (const auto& [name, t] : collect(net, best, adam)) {
-    const auto& c = kept[name] = t.detach().to(torch::kFloat32).contiguous();
+    const auto& c = kept[name] = t.detach().to(torch::kCPU, torch::kFloat32).contiguous();
     const auto* bytes = reinterpret_cast<const uint8_t*>(c.data_ptr<float>());
     out.tensors[name] = {"F32",
                          {c.sizes().begin(), c.sizes().end()},

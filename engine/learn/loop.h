@@ -8,9 +8,12 @@
 #include <functional>
 
 #include "learn/checkpoint.h"
+#include "learn/device.h"
 #include "learn/options.h"
 
 namespace h5neural::learn {
+
+constexpr uint64_t kValidationSeed = 77;  // the same noise at every evaluation
 
 struct Stage {
   const char* name;
@@ -18,6 +21,7 @@ struct Stage {
   double rate;                          // its first learning rate, as a share of the option's
   std::function<torch::Tensor()> loss;  // of one random batch
   std::function<double()> validate;
+  bool rounded = true;  // weights or activations are rounded: not for bfloat16
 };
 
 inline std::map<std::string, torch::Tensor> snapshot(const torch::nn::Module& net) {
@@ -42,6 +46,7 @@ class Loop {
       : net_(net),
         o_(o),
         stages_(std::move(stages)),
+        device_(device_of(o)),
         adam_(net.parameters(), torch::optim::AdamOptions(o.rate)) {}
 
   // Runs all stages that the budget still holds. Ends with the best parameters of the last stage in the net.
@@ -78,7 +83,10 @@ class Loop {
       const double done = std::clamp((p_.seconds - begin) / (end - begin), 0.0, 1.0);
       set_rate(o_.rate * stage.rate * (0.01 + 0.99 * 0.5 * (1 + std::cos(3.14159265 * done))));
       adam_.zero_grad();
-      auto loss = stage.loss();
+      auto loss = [&] {
+        const MixedPrecision mixed(device_, !stage.rounded);
+        return stage.loss();
+      }();
       loss.backward();
       torch::nn::utils::clip_grad_norm_(net_.parameters(), 1.0);
       adam_.step();
@@ -104,7 +112,7 @@ class Loop {
 
   void report(const Stage& stage, double loss) {
     const torch::NoGradGuard no_grad;
-    torch::manual_seed(o_.seed + 77);  // the same noise at every evaluation
+    torch::manual_seed(kValidationSeed + o_.seed);
     const double value = stage.validate();
     if (value < p_.best) {
       p_.best = value;
@@ -125,6 +133,7 @@ class Loop {
   torch::nn::Module& net_;
   const Options& o_;
   std::vector<Stage> stages_;
+  torch::Device device_;
   torch::optim::Adam adam_;
   Progress p_;
   std::map<std::string, torch::Tensor> best_;

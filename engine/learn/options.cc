@@ -30,6 +30,7 @@ std::map<std::string, Setter> setters(Options& o) {
           {"--name", text(o.name)},
           {"--checkpoint", text(o.checkpoint)},
           {"--about", text(o.about)},
+          {"--from", text(o.from)},
           {"--curve", text(o.curve)},
           {"--snapshot", text(o.snapshot)},
           {"--model", text(o.model)},
@@ -38,6 +39,7 @@ std::map<std::string, Setter> setters(Options& o) {
           {"--stages", count(o.stages)},
           {"--branches", text(o.branches)},
           {"--quantiser", text(o.quantiser)},
+          {"--device", text(o.device)},
           {"--seed", [&o](const std::string& v) { o.seed = std::stoull(v); }},
           {"--validation", count(o.validation)},
           {"--latents", count(o.latents)},
@@ -57,7 +59,6 @@ std::map<std::string, Setter> setters(Options& o) {
           {"--rate", real(o.rate)},
           {"--seconds", real(o.seconds)},
           {"--range", real(o.range)},
-          {"--from", text(o.from)},
           {"--pairs", count(o.pairs)},
           {"--widths", text(o.widths)},
           {"--bounds", text(o.bounds)},
@@ -104,6 +105,11 @@ Options parse_options(int argc, char** argv) {
   one_of("--precision", o.precision, {"int8", "int16", "fp8"});
   one_of("--model", o.model, {"swae", "three-branch", "corrections"});
   require(o.pairs <= 64, "--pairs is at most 64");
+  require(o.from.empty() || o.model == "corrections" || (o.model == "swae" && o.search.empty()),
+          "--from is of --model swae and corrections; the number of latents is that of the weights: leave --search "
+          "out");
+  one_of("--device", o.device, {"cpu", "cuda"});
+  require(o.model != "corrections" || o.device == "cpu", "--model corrections learns on the CPU; leave --device out");
   require(o.channels <= 64, "--channels is at most 64");
   require(o.stages == 2 || o.stages == 3, "--stages is 2 or 3");
   require(o.branches == "all" || o.branches == "spatial", "--branches is all or spatial");
@@ -126,7 +132,7 @@ std::string usage() {
          "         [--about TEXT] [--modes 128] [--fine-modes 32] [--hidden 256] [--batch 256] [--rate "
          "1e-3]\n"
          "         [--patience 20] [--checkpoint FILE] [--validation N] [--curve FILE] [--snapshot FILE]\n"
-         "         [--block 5,5,5]\n"
+         "         [--device cpu|cuda] [--block 5,5,5] [--from WEIGHTS]\n"
          "         [--net mlp|conv|conv-bn] [--width 1] [--loss bytes|mse|log|relative|robust] "
          "[--wasserstein WEIGHT]\n"
          "         [--normalise none|minmax|zscore|pos_log] [--precision int8|int16|fp8] [--search 4,8,16]\n"

@@ -13,8 +13,10 @@ struct Options {
   std::string name;            // of the weights, for people
   std::string checkpoint;      // empty: `out` + ".checkpoint"
   std::string about;           // a sentence on the data, for the card
+  std::string from;            // swae, corrections: weights file of the same form to go on from; empty: none
   std::string model = "swae";  // three-branch, corrections
   std::string form = "chunk";  // chunk: one latent vector for a chunk; block: one for each block of it
+  std::string device = "cpu";  // or cuda
   uint64_t seed = 0;
   int64_t latents = 16;                // numbers of the latent vector
   int64_t modes = 128;                 // chunk: POD modes that the decoder's last layer holds
@@ -41,7 +43,6 @@ struct Options {
   std::string normalise = "none";  // block: minmax, zscore, pos_log, none
   std::string precision = "int8";  // block: of the weights: int8, int16, fp8
   std::string search;              // block: numbers of latents to try, "4,8,16"; the best is kept
-  std::string from;                // corrections: exported weights to start from; empty: none
   int64_t pairs = 16;              // corrections: pairs of neighbours that are shown
   std::string widths = "24,16";    // corrections: hidden units of each layer
   std::string bounds = "0.1,0.03,0.01,0.003,0.001,0.0003,0.0001";  // corrections: relative to a chunk's range

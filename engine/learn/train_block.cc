@@ -72,18 +72,29 @@ torch::Tensor laplace_bits(const torch::Tensor& z, const torch::Tensor& mean, co
 
 class BlockTraining {
  public:
-  explicit BlockTraining(const Options& o, const BlockSamples& samples)
-      : o_(o), samples_(samples), random_(o.seed) {
+  // `start`: weights to go on from, or nullptr.
+  BlockTraining(const Options& o, const BlockSamples& samples, const StartingWeights* start = nullptr)
+      : o_(o), device_(device_of(o)), samples_(samples), random_(o.seed) {
     torch::manual_seed(o.seed);
-    learned_ = std::make_shared<Learned>(shape_of(o, samples));
+    const BlockNetShape shape = shape_of(o, samples);
+    learned_ = std::make_shared<Learned>(start != nullptr ? shape_of(*start, shape) : shape);
     wasserstein_ = o.wasserstein >= 0 ? o.wasserstein : o.loss == "bytes" ? 0 : kPublishedWasserstein;
     stretch_ = o.range > 0 ? o.range / samples.median_range() : 1;
     std::mt19937_64 draw(o.seed + 1);
     const BlockBatch first = samples.draw(kStart, draw);
-    const double scale = learned_->net->start_from_klt(first.values.select(1, 0));
     const torch::NoGradGuard no_grad;
-    learned_->log_gain.fill_(std::log(kFirstGain * scale));
-    kept_ = samples.draw_kept(kValidation, draw);
+    if (start != nullptr) {
+      go_on_from(*start);
+    } else {
+      const double scale = learned_->net->start_from_klt(first.values.select(1, 0));
+      learned_->log_gain.fill_(std::log(kFirstGain * scale));
+    }
+    kept_ = samples.draw_kept(kValidation, draw).to(device_);
+    learned_->to(device_);
+    if (start != nullptr) {
+      torch::manual_seed(kValidationSeed + o.seed);
+      std::fprintf(stderr, "starting from %s: validation %.6g\n", start->path().c_str(), validate());
+    }
   }
 
   // The best validation loss: bits per block over the bounds.
@@ -92,8 +103,8 @@ class BlockTraining {
     std::vector<Stage> stages;
     // Batch norm follows the batches first, and is folded into rounded weights after.
     if (net.has_batch_norm())
-      stages.push_back({"batches", 0.5, 1, [&] { return loss(true); }, [&] { return validate(); }});
-    stages.push_back({"rounded", 1, 1, [&] { return loss(false); }, [&] { return validate(); }});
+      stages.push_back({"batches", 0.5, 1, [&] { return loss(true); }, [&] { return validate(); }, true});
+    stages.push_back({"rounded", 1, 1, [&] { return loss(false); }, [&] { return validate(); }, true});
     Loop loop(*learned_, o_, std::move(stages));
     progress_ = loop.run();
     const torch::NoGradGuard no_grad;
@@ -108,6 +119,11 @@ class BlockTraining {
     torch::Tensor y, bits;  // [B, points], [B]
     torch::Tensor z;        // [B, K], as the encoder gave them
   };
+
+  void go_on_from(const StartingWeights& start) {
+    if (!learned_->net->start_from(start)) start.refuse("its networks are none that this program makes");
+    learned_->log_gain.fill_(std::log(start.config().at("gain").get<double>() / 16 * kBlockLatentUnit));
+  }
 
   // Bins (two bounds) for each block of a batch: log-uniform, but small enough for latents to matter.
   torch::Tensor random_bins(const BlockBatch& b) const {
@@ -165,7 +181,7 @@ class BlockTraining {
 
   torch::Tensor loss(bool batches) {
     learned_->net->learning = batches;
-    const BlockBatch b = samples_.draw(o_.batch, random_);
+    const BlockBatch b = samples_.draw(o_.batch, random_).to(device_);
     const auto bins = random_bins(b);
     const bool bytes = o_.loss == "bytes";
     const Coded c = code(b, bins, true, !bytes);
@@ -250,6 +266,7 @@ class BlockTraining {
   static constexpr double kNoiseCost = 0.3122;  // of the noise in correction_bits
   static constexpr std::array<double, 4> kBounds = {3e-2, 1e-2, 3e-3, 1e-3};
   const Options& o_;
+  torch::Device device_;
   const BlockSamples& samples_;
   std::mt19937_64 random_;
   std::shared_ptr<Learned> learned_;
@@ -331,10 +348,24 @@ int64_t search(const Options& o, const BlockSamples& samples, std::string& table
   return best;
 }
 
+// The weights to go on from; blocks and normalisation are theirs.
+std::unique_ptr<StartingWeights> start_of(Options& o) {
+  if (o.from.empty()) return nullptr;
+  auto start = std::make_unique<StartingWeights>(o.from, "blocks");
+  o.normalise = start->config().at("normalise").get<std::string>();
+  o.block.clear();
+  for (const auto& extent : start->config().at("block")) {
+    if (!o.block.empty()) o.block += ',';
+    o.block += std::to_string(extent.get<int64_t>());
+  }
+  return start;
+}
+
 }  // namespace
 
 void train_block(const Options& options) {
   Options o = options;
+  const auto start = start_of(o);
   const ArrayFile file(o.data);
   const BlockSamples samples(file, o);
   std::string table;
@@ -342,7 +373,7 @@ void train_block(const Options& options) {
     o.latents = search(o, samples, table);
     o.seconds *= 1 - kSearchShare;
   }
-  BlockTraining training(o, samples);
+  BlockTraining training(o, samples, start.get());
   training.run();
   training.finish(table);
 }

@@ -15,6 +15,7 @@
 #include "learn/card.h"
 #include "learn/loop.h"
 #include "learn/nets.h"
+#include "learn/start.h"
 #include "learn/train.h"
 #include "models/factory.h"
 
@@ -43,6 +44,31 @@ Pod make_pod(const torch::Tensor& fields, int64_t first, int64_t modes) {
   pod.modes = torch::matmul((top * scale).t().to(torch::kFloat32), x).contiguous();
   pod.coefficients = torch::matmul(fields, pod.modes.t()) - torch::mv(pod.modes, pod.mean);
   pod.sigma = pod.coefficients.std(0).clamp_min(1e-6);
+  return pod;
+}
+
+torch::Tensor real(const std::vector<double>& values, const std::vector<int64_t>& shape) {
+  return torch::tensor(values, torch::kFloat64).reshape(shape);
+}
+
+// Mean, modes and deviations of a weights file, in the unit that it was learned in.
+Pod stored_pod(const StartingWeights& start) {
+  std::vector<int64_t> shape;
+  Pod pod;
+  const auto column = [&](const char* name) { return real(start.tensor(name, shape), shape); };
+  pod.mean = (column("mean") * (kLatentUnit / (1 << 14))).to(torch::kFloat32);
+  auto modes = column("fine") / (1 << 14);
+  pod.sigma = column("sigma") * (kLatentUnit / (1 << 8));
+  const auto units = start.config().at("units").get<std::vector<int64_t>>();
+  const int64_t coarse = pod.sigma.size(0) - modes.size(1);
+  if (coarse > 0) {
+    const torch::Tensor finer =
+        torch::exp2(torch::tensor(std::vector<double>(units.end() - coarse, units.end()), torch::kFloat64));
+    modes = torch::cat({modes, column("coarse") * (finer / (1 << 14))}, 1);
+    pod.sigma.slice(0, pod.sigma.size(0) - coarse) /= finer;
+  }
+  pod.modes = modes.t().to(torch::kFloat32).contiguous();
+  pod.sigma = pod.sigma.to(torch::kFloat32).clamp_min(1e-6);
   return pod;
 }
 
@@ -76,6 +102,41 @@ struct ChunkNet : torch::nn::Module {
     return torch::cat({c.slice(1, 0, k) + z, c.slice(1, k)}, 1);
   }
 
+  // The networks of a weights file. An output's rescaling there is a power of two, the weights' own unit over
+  // that of the numbers it makes; for coefficients also their deviation.
+  void start_from(const StartingWeights& start) {
+    std::vector<int64_t> shape;
+    const std::vector<double> deviations =
+        start.tensor("sigma", shape);  // in 2^-8 of the coefficients' units
+    const auto set = [](torch::nn::Linear& to, int64_t first, const StoredLayer& s, double in_unit,
+                        auto unit_of) {
+      const torch::NoGradGuard no_grad;
+      for (int64_t row = 0; row < s.shape[0]; ++row) {
+        const double out = std::exp2(std::round(std::log2(unit_of(static_cast<size_t>(row)))));
+        const auto* w = s.weight.data() + row * s.shape[1];
+        const auto values =
+            torch::tensor(std::vector<double>(w, w + s.shape[1]), torch::kFloat64) * (out / in_unit);
+        to->weight[first + row].copy_(values);
+        to->bias[first + row].fill_(s.bias[static_cast<size_t>(row)] * out);
+      }
+    };
+    const auto hidden_layer = [&](torch::nn::Linear& to, const StoredLayer& s, double in_unit) {
+      set(to, 0, s, in_unit, [&](size_t) { return s.factor_of(0) * kUnit; });
+    };
+    const auto last = [&](torch::nn::Linear& to, int64_t first, const StoredLayer& s) {
+      set(to, first, s, kActivationUnit, [&](size_t row) {
+        return s.factor_of(row) * (1 << 8) / std::max(1.0, deviations[static_cast<size_t>(first) + row]);
+      });
+    };
+    const auto e = start.layers("encode"), d = start.layers("coefficients");
+    hidden_layer(e0, e.at(0), kUnit);
+    last(e1, 0, e.at(1));
+    hidden_layer(d0, d.at(0), kUnit);
+    hidden_layer(d1, d.at(1), kActivationUnit);
+    last(d2, 0, d.at(2));
+    if (d.size() > 4) last(d2, d[2].shape[0], d[4]);  // d[3] is the way past the network
+  }
+
   int64_t k;
   torch::Tensor sigma;
   torch::nn::Linear e0, e1, d0, d1, d2;
@@ -84,21 +145,31 @@ struct ChunkNet : torch::nn::Module {
 
 class ChunkTraining {
  public:
-  explicit ChunkTraining(const Options& o)
+  // `start`: weights to go on from, or nullptr.
+  ChunkTraining(const Options& o, const StartingWeights* start)
       : o_(o),
+        device_(device_of(o)),
         file_(o.data),
-        fields_(read(file_, o)),
+        fields_(read(file_, o).to(device_)),
         shape_(file_.get(o.variable).shape),
-        pod_(prepare(fields_, o)),
+        range_(o.range),
+        pod_(start == nullptr ? prepare(fields_, o) : prepare(*start)),
         net_(o.latents, o.modes, o.hidden, pod_.sigma) {
+    net_.to(device_);
     train_ = trained_on(fields_, o);
+    if (start == nullptr) return;
+    net_.start_from(*start);
+    const torch::NoGradGuard no_grad;
+    torch::manual_seed(kValidationSeed + o.seed);
+    std::fprintf(stderr, "starting from %s: validation %.6g\n", start->path().c_str(), validate_fields());
+    net_.quantise = false;
   }
 
   void run() {
     Loop loop(net_, o_,
               {{"coefficients", 0.6, 1.0, [&] { return coefficient_loss(); },
-                [&] { return validate_coefficients(); }},
-               {"fields", 1.0, 0.3, [&] { return field_loss(); }, [&] { return validate_fields(); }}});
+                [&] { return validate_coefficients(); }, false},
+               {"fields", 1.0, 0.3, [&] { return field_loss(); }, [&] { return validate_fields(); }, true}});
     const Progress& p = loop.run();
     net_.quantise = true;
     finish(p);
@@ -119,6 +190,19 @@ class ChunkTraining {
                  static_cast<long>(fields.size(1)));
     return make_pod(fields, trained_on(fields, o), o.modes);
   }
+  // The basis of other weights. The samples are brought to their unit: the same mean, and the same deviation.
+  Pod prepare(const StartingWeights& start) {
+    Pod pod = stored_pod(start);
+    for (auto* t : {&pod.mean, &pod.modes, &pod.sigma}) *t = t->to(device_);
+    if (pod.modes.size(1) != fields_.size(1)) start.refuse("its chunks have another size");
+    const auto offset = fields_.slice(0, 0, trained_on(fields_, o_)).mean();
+    const double spread = fields_.var(0).sum().sqrt().item<double>();
+    const double factor = pod.sigma.square().sum().sqrt().item<double>() / std::max(spread, 1e-12);
+    fields_ = (fields_ - offset) * factor + pod.mean.mean();
+    range_ *= factor;
+    pod.coefficients = torch::matmul(fields_ - pod.mean, pod.modes.t());
+    return pod;
+  }
   static int64_t trained_on(const torch::Tensor& fields, const Options& o) {
     const int64_t n = o.validation > 0 ? fields.size(0) - o.validation : fields.size(0) * 9 / 10;
     if (n < o.modes) throw std::runtime_error("fewer samples to train on than --modes; give more");
@@ -127,12 +211,14 @@ class ChunkTraining {
 
   // Uniform noise of one step; steps from 1 to 64 units, so that one decoder serves many precisions.
   static torch::Tensor with_noise(const torch::Tensor& z) {
-    const auto step = kLatentUnit * torch::exp2(6 * torch::rand({z.size(0), 1}));
+    const auto step = kLatentUnit * torch::exp2(6 * torch::rand({z.size(0), 1}, z.options()));
     return z + step * (torch::rand_like(z) - 0.5);
   }
 
+  torch::TensorOptions places() const { return torch::TensorOptions().dtype(torch::kLong).device(device_); }
+
   torch::Tensor coefficient_loss() {
-    const auto c = pod_.coefficients.index_select(0, torch::randint(train_, {o_.batch}, torch::kLong));
+    const auto c = pod_.coefficients.index_select(0, torch::randint(train_, {o_.batch}, places()));
     const auto z = net_.encode(c);
     const auto wasserstein = sliced_wasserstein(z / net_.sigma.slice(0, 0, net_.k), kProjections);
     // Relative to the energy of what POD with as many latents leaves.
@@ -150,7 +236,7 @@ class ChunkTraining {
   // The bounds that the second stage is trained for, as bins (two bounds) in units of the field.
   std::vector<double> bins() const {
     std::vector<double> b;
-    for (const double bound : {3e-2, 1e-2, 3e-3, 1e-3}) b.push_back(2 * bound * o_.range);
+    for (const double bound : {3e-2, 1e-2, 3e-3, 1e-3}) b.push_back(2 * bound * range_);
     return b;
   }
 
@@ -163,13 +249,13 @@ class ChunkTraining {
   }
 
   torch::Tensor field_loss() {
-    return walk_cost(residual(torch::randint(train_, {std::min<int64_t>(o_.batch, 32)}, torch::kLong), true),
+    return walk_cost(residual(torch::randint(train_, {std::min<int64_t>(o_.batch, 32)}, places()), true),
                      bins());
   }
   double validate_fields() {
     snapshot_if_due();
     const int64_t count = std::min<int64_t>(fields_.size(0) - train_, 96);
-    return walk_cost(residual(torch::arange(train_, train_ + count), false), bins()).item<double>();
+    return walk_cost(residual(torch::arange(train_, train_ + count, places()), false), bins()).item<double>();
   }
 
   // ---- export
@@ -190,7 +276,7 @@ class ChunkTraining {
     w.tensor("mean", {points}, to_doubles(pod_.mean), (1 << 14) / kLatentUnit, 32);
     std::vector<double> scale;
     for (const int s : shifts) scale.push_back(std::ldexp(1.0, 14 - s));
-    const auto scaled = pod_.modes.slice(0, o_.fine_modes).to(torch::kFloat64) *
+    const auto scaled = pod_.modes.slice(0, o_.fine_modes).to(torch::kCPU, torch::kFloat64) *
                         torch::tensor(scale, torch::kFloat64).unsqueeze(1);
     if (coarse > 0) {
       w.tensor("coarse", {points, coarse}, to_doubles(scaled.t()), 1, 8);
@@ -345,18 +431,18 @@ class ChunkTraining {
 
   // RMS error and cost per value on the validation draws: POD alone, then with the network.
   std::string results() {
-    const auto index = torch::arange(train_, fields_.size(0));
+    const auto index = torch::arange(train_, fields_.size(0), places());
     const auto x = fields_.index_select(0, index) - pod_.mean;
     const auto c = pod_.coefficients.slice(0, train_);
     const auto pod = [&](int64_t k) {
       return x - torch::matmul(c.slice(1, 0, k), pod_.modes.slice(0, 0, k));
     };
     std::ostringstream out;
-    out << "Errors relative to the value range " << o_.range
+    out << "Errors relative to the value range " << range_
         << "; cost: proxy of the corrections in bits per value, at each bound.\n\n"
         << "| base | latents | RMS error | 3e-2 | 1e-2 | 3e-3 | 1e-3 |\n|---|---|---|---|---|---|---|\n";
     const auto row = [&](const char* base, int64_t latents, const torch::Tensor& r) {
-      out << "| " << base << " | " << latents << " | " << r.square().mean().sqrt().item<double>() / o_.range;
+      out << "| " << base << " | " << latents << " | " << r.square().mean().sqrt().item<double>() / range_;
       for (const double b : bins()) {
         torch::manual_seed(1);
         out << " | " << walk_cost(r, {b}).item<double>();
@@ -393,9 +479,11 @@ class ChunkTraining {
   }
 
   const Options& o_;
+  torch::Device device_;
   ArrayFile file_;
   torch::Tensor fields_;
   std::vector<int64_t> shape_;
+  double range_ = 1;  // of a typical chunk, in the unit of fields_
   Pod pod_;
   ChunkNet net_;
   int64_t train_ = 0;
@@ -404,6 +492,16 @@ class ChunkTraining {
 
 }  // namespace
 
-void train_chunk(const Options& options) { ChunkTraining(options).run(); }
+void train_chunk(const Options& options) {
+  if (options.from.empty()) return ChunkTraining(options, nullptr).run();
+  const StartingWeights start(options.from, "chunk");
+  Options o = options;  // the networks have the extents of those
+  const auto e = start.layers("encode"), d = start.layers("coefficients");
+  o.modes = e.at(0).shape[1];
+  o.hidden = e[0].shape[0];
+  o.latents = e.at(1).shape[0];
+  o.fine_modes = d.at(2).shape[0];
+  ChunkTraining(o, &start).run();
+}
 
 }  // namespace h5neural::learn

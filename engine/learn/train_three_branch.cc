@@ -23,11 +23,12 @@ constexpr double kLeastGain = 0.98;             // of the bits without latents: 
 
 class ThreeBranchTraining {
  public:
-  explicit ThreeBranchTraining(const Options& o) : o_(o), file_(o.data) {
+  explicit ThreeBranchTraining(const Options& o) : o_(o), device_(device_of(o)), file_(o.data) {
     torch::manual_seed(o.seed);
     load();
     net_ = std::make_shared<ThreeBranchNet>(shape_);
-    net_->start_from(cells());
+    net_->start_from(cells().to(torch::kCPU));
+    net_->to(device_);
     double none = 0;
     const auto x = inner(windows(batch_, train_, samples_));
     for (int64_t g = 0; g < kGainCount; ++g)
@@ -38,8 +39,8 @@ class ThreeBranchTraining {
 
   void run() {
     Loop loop(*net_, o_,
-              {{"noise", 0.7, 1, [this] { return loss(false); }, [this] { return validate(false); }},
-               {"integers", 1, 0.3, [this] { return loss(true); }, [this] { return validate(true); }}});
+              {{"noise", 0.7, 1, [this] { return loss(false); }, [this] { return validate(false); }, false},
+               {"integers", 1, 0.3, [this] { return loss(true); }, [this] { return validate(true); }, true}});
     finish(loop.run());
   }
 
@@ -103,7 +104,7 @@ class ThreeBranchTraining {
       }
       w.push_back(x);
     }
-    return torch::stack(w);
+    return torch::stack(w).to(device_);
   }
 
   // Cells of random windows [N, step^rank].
@@ -251,8 +252,9 @@ class ThreeBranchTraining {
       for (const double v : to_doubles(in)) batch[0].push_back(static_cast<int32_t>(std::lround(v)));
       const Batch y = h5neural::run(decode, batch, static_cast<size_t>(batch_))[0];
       const auto target = inner(x);
-      const auto made = torch::tensor(std::vector<float>(y.begin(), y.end())).view(target.sizes()) *
-                        std::ldexp(1.0, -kThreeBranchOutBits);
+      const auto made =
+          torch::tensor(std::vector<float>(y.begin(), y.end())).to(device_).view(target.sizes()) *
+          std::ldexp(1.0, -kThreeBranchOutBits);
       const double latents = (net_->bits(quantised(x, g), g, true).sum() / target.numel()).item<double>();
       const auto price = [&](const torch::Tensor& base) {
         torch::manual_seed(o_.seed + 97);
@@ -287,6 +289,7 @@ class ThreeBranchTraining {
   }
 
   const Options& o_;
+  torch::Device device_;
   ArrayFile file_;
   torch::Tensor x_, mean_, deviation_;
   std::vector<int64_t> extents_;

@@ -264,6 +264,60 @@ def test_the_network(h5neural, run, tmp_path):
 
 
 @needs_worker
+def test_three_branch(h5neural, run, tmp_path):
+    """Cells of two patterns with weights of their own, which no neighbours tell: learned, embedded, read without."""
+    rng = np.random.default_rng(1)
+    even, odd = np.ones(4), np.array([1, -1, -1, 1])  # windows are mirrored at random, and so are these
+    a, b = rng.normal(size=(2, 60, 16, 16))
+    maps = (np.einsum("nyx,i,j->nyixj", a, odd, odd) + np.einsum("nyx,i,j->nyixj", b, odd, even)).reshape(60, 64, 64)
+    with h5py.File(tmp_path / "in.h5", "w") as f:
+        f.create_dataset("u", data=(maps + rng.normal(0, 0.03, maps.shape)).astype("f4"), chunks=(1, 64, 64))
+    out, small = tmp_path / "w.safetensors", tmp_path / "small.h5"
+    said = train(h5neural, f"{tmp_path}/in.h5:/u", "--model", "three-branch", "-o", out).stderr
+    assert "step" in said and "Family three-branch" in (tmp_path / "w.md").read_text()
+    h5neural("repack", "--rel", "1e-1", "--model", out, "--embed=always", tmp_path / "in.h5", small)
+    out.unlink()
+    assert "three-branch" in h5neural("weights", "list", small).stdout
+    assert re.search(r"w \([0-9a-f]{16}\) in [1-9]", h5neural("info", small).stdout)
+    assert "kept" in h5neural("verify", tmp_path / "in.h5", small).stdout
+
+
+@needs_worker
+@pytest.mark.parametrize("form", ("chunk", "block"))
+def test_swae_goes_on_from_weights(h5neural, tmp_path, form):
+    """A network starts where the weights file's ended, on data in another unit."""
+    data = punctures(tmp_path / "sim.h5", 60)
+    options = ["--model", "swae", *(("--form", "block", "--block", "4,4,4", "--width", "0.1") if form == "block" else ())]
+    old, new = tmp_path / "old.safetensors", tmp_path / "new.safetensors"
+    last = last_validation(train(h5neural, f"{data}:/U_CHI", *options, "--latents", 4, "-o", old).stderr)
+    with h5py.File(data) as f, h5py.File(tmp_path / "scaled.h5", "w") as g:
+        g.create_dataset("u", data=40 * f["U_CHI"][...] - 7, chunks=(1, 8, 8, 8))
+    said = train(h5neural, f"{tmp_path}/scaled.h5:/u", *options, "--from", old, "-o", new).stderr
+    first = float(re.search(r"starting from .*: validation ([0-9.e+-]+)", said)[1])
+    assert first < 1.25 * last  # the coarse modes are held in 8 bits
+    assert set(results((tmp_path / "new.md").read_text())) == {"none", "swae", "from"}
+    small = tmp_path / "small.h5"
+    h5neural("repack", "--rel", "1e-2", "--model", new, tmp_path / "scaled.h5", small)
+    env = {"H5NEURAL_WEIGHTS_PATH": str(new)}
+    assert "kept" in h5neural("verify", tmp_path / "scaled.h5", small, env=env).stdout
+
+
+@needs_worker
+def test_a_device_that_is_not_there(h5neural, waves, tmp_path):
+    """CUDA_VISIBLE_DEVICES hides GPUs, where there are any."""
+    linear = h5neural("train", f"{waves}:/early", "--model", "linear", "--device", "cuda", "--rel", "1e-2", "-o",
+                      tmp_path / "w.safetensors", status=2)
+    assert "linear learns on the CPU" in linear.stderr
+    said = train(h5neural, f"{waves}:/early", "--model", "three-branch", "--device", "cuda", "-o",
+                 tmp_path / "w.safetensors", status=2, env={"CUDA_VISIBLE_DEVICES": ""}).stderr
+    assert "--device cuda: this LibTorch finds no GPU" in said and not (tmp_path / "w.safetensors").exists()
+
+
+def last_validation(said):
+    return float(re.findall(r"step \d+  (?:fields|rounded)  training \S+  validation (\S+)", said)[-1])
+
+
+@needs_worker
 def test_weights_that_cannot_pay_back_are_not_learned(h5neural, tmp_path):
     data = punctures(tmp_path / "sim.h5", 60)
     said = train(h5neural, f"{data}:/U_CHI", "-o", tmp_path / "w.safetensors", status=None).stderr
@@ -288,9 +342,8 @@ def ridges(tmp_path_factory):
 @needs_worker
 def test_corrections_learns_writes_and_goes_on(h5neural, ridges, tmp_path):
     out, further = tmp_path / "w.safetensors", tmp_path / "further.safetensors"
-    train(h5neural, ridges, "--model", "corrections", "-o", out)
-    card = (tmp_path / "w.md").read_text()
-    lost = float(re.search(r"integers lose (\S+) %", card).group(1))
+    said = train(h5neural, ridges, "--model", "corrections", "-o", out).stderr
+    lost = float(re.search(r"integers lose (\S+) %", said).group(1))
     assert abs(lost) < 0.5
 
     # Its integers can be learned on: the same network in shape.
@@ -301,12 +354,3 @@ def test_corrections_learns_writes_and_goes_on(h5neural, ridges, tmp_path):
     small, env = tmp_path / "small.h5", {"H5NEURAL_WEIGHTS_PATH": str(out)}
     h5neural("repack", "--rel", "1e-3", "--model", "w", ridges, small, env=env)
     h5neural("verify", ridges, small, env=env)
-
-
-@needs_worker
-def test_corrections_refuses_weights_of_another_family(h5neural, waves, tmp_path):
-    linear = tmp_path / "linear.safetensors"
-    train(h5neural, f"{waves}:/early", "--model", "linear", "-o", linear)
-    said = train(h5neural, f"{waves}:/early", "--model", "corrections", "--from", linear, "-o", tmp_path / "w.safetensors",
-                 status=None)
-    assert "is of family linear; start from one of family corrections" in said.stderr

@@ -9,6 +9,7 @@
 #include <filesystem>
 
 #include "h5neural/h5neural.h"
+#include "weights_files.h"
 
 namespace h5neural::tool {
 namespace {
@@ -36,6 +37,12 @@ Arguments common(const FamilyTask& t) {
           "--validation", fmt::format("{}", t.data->count(Part::kValidation))};
 }
 
+// The option that names weights to go on from; a family goes on from its own.
+void add_from(Arguments& args, const FamilyTask& t, const std::string& family) {
+  if (!t.from.empty() && use_weights_file(t.from).family == family)
+    args.insert(args.end(), {"--from", t.from});
+}
+
 // ---- linear: sums of basis fields
 
 constexpr uint64_t kFewestLinear = 16;  // chunks to learn from
@@ -59,7 +66,7 @@ Arguments linear_arguments(const FamilyTask& t) {
   args.insert(args.end(), {key, fmt::format("{:.17g}", bound), "--chunks", fmt::format("{}", t.spread)});
   if (!t.block.empty()) args.insert(args.end(), {"--block", t.block});
   if (t.modes != 0) args.insert(args.end(), {"--modes", fmt::format("{}", t.modes)});
-  if (!t.from.empty()) args.insert(args.end(), {"--from", t.from});
+  add_from(args, t, "linear");
   return args;
 }
 
@@ -109,7 +116,8 @@ Arguments swae_arguments(const FamilyTask& t) {
   Arguments args = common(t);
   args.insert(args.begin(), "train");
   args.insert(args.end(), {"--checkpoint", t.checkpoint, "--snapshot", t.snapshot, "--range",
-                           fmt::format("{:.9g}", range_for(t))});
+                           fmt::format("{:.9g}", range_for(t)), "--device", t.device});
+  add_from(args, t, "swae");
   if (t.form != "chunk") {
     args.insert(args.end(), {"--latents", fmt::format("{}", t.latents)});
     if (!t.block.empty()) args.insert(args.end(), {"--block", t.block});
@@ -141,7 +149,8 @@ uint64_t least_bytes_three_branch(const FamilyTask&) { return 0; }
 
 Arguments three_branch_arguments(const FamilyTask& t) {
   Arguments args = common(t);
-  args.insert(args.begin(), {"train", "--model", "three-branch", "--checkpoint", t.checkpoint});
+  args.insert(args.begin(),
+              {"train", "--model", "three-branch", "--checkpoint", t.checkpoint, "--device", t.device});
   return args;
 }
 
@@ -166,7 +175,7 @@ Arguments corrections_arguments(const FamilyTask& t) {
   args.insert(args.begin(), {"train", "--model", "corrections", "--checkpoint", t.checkpoint});
   args.insert(args.end(), {"--bounds", fmt::format("{:.4g},{:.4g},{:.4g}", 2 * bound, bound, bound / 2),
                            "--pairs", "24", "--widths", "48,24", "--batch", "4096", "--rate", "3e-3"});
-  if (!t.from.empty()) args.insert(args.end(), {"--from", t.from});
+  add_from(args, t, "corrections");
   return args;
 }
 

@@ -22,6 +22,7 @@ struct FamilyTask {
   uint64_t spread = 0;  // over how many chunks the weights are to pay back
   double seconds = 0;
   std::string from;                                       // weights to start from; empty: none
+  std::string device = "cpu";                             // or cuda: where networks learn
   std::string name;                                       // of the weights
   std::string samples, out, checkpoint, curve, snapshot;  // files
 };

@@ -148,6 +148,7 @@ class Learner {
     t.seed = r_.seed;
     t.spread = out_.spread;
     t.from = r_.from;
+    t.device = r_.device;
     t.name = r_.name;
     t.samples = file("samples.safetensors");
     t.out = base + ".safetensors";

@@ -21,6 +21,7 @@ struct LearnRequest {
   double seconds = 1200;
   uint64_t without = H5N_MODEL_NONE;  // what the weights are to beat: no model, or the automatic choice
   std::string from;                   // weights to start from, and to beat; empty: none
+  std::string device = "cpu";         // or cuda: where networks learn
   std::string name;                   // of the weights
   std::string command;                // for the card, and to know an interrupted run again
 };

@@ -29,8 +29,8 @@ constexpr uint64_t kMostLatents = 64, kMostModes = 255;
 struct Options {
   std::vector<std::string> inputs;
   Request request;
-  std::string out, name, chunk, block, model = "auto", form = "chunk", from, time = "20m", split = "any",
-                                       report;
+  std::string out, name, chunk, block, model = "auto", form = "chunk", from, device = "cpu", time = "20m",
+                                       split = "any", report;
   uint64_t seed = 0, latents = 16, modes = 0, chunks = 0;
   NetworkOptions network;
   bool resume = false;
@@ -48,6 +48,7 @@ std::string command_of(const Options& o) {
         {"--form", o.form, usual.form},
         {"--block", o.block, usual.block},
         {"--from", o.from, usual.from},
+        {"--device", o.device, usual.device},
         {"--split", o.split, usual.split},
         {"--latents", std::to_string(o.latents), std::to_string(usual.latents)},
         {"--modes", std::to_string(o.modes), std::to_string(usual.modes)},
@@ -64,6 +65,8 @@ void check(const Options& o) {
   const double bound = o.request.bound();
   if (!(bound > 0 && std::isfinite(bound))) fail("the bound {} is not served; give a number above 0", bound);
   if (o.form == "block" && o.model == "auto") fail("--form block needs a family: --model linear or swae");
+  if (o.model == "linear" && o.device != "cpu")
+    fail("--device {} is of networks; linear learns on the CPU", o.device);
   if (o.model != "linear" && o.modes != 0) fail("--modes is of --model linear");
   if (o.form != "block" && !o.block.empty()) fail("--block is of --form block");
   if ((o.model != "swae" || o.form != "block") && !o.network.empty())
@@ -96,6 +99,7 @@ LearnRequest request_of(const Options& o) {
   r.spread = o.chunks;
   r.seconds = parse_duration("--time", o.time);
   r.from = o.from;
+  r.device = o.device;
   r.name = o.name.empty() ? fs::path(o.out).stem().string() : o.name;
   r.command = command_of(o);
   return r;
@@ -179,9 +183,11 @@ Command add_train(CLI::App& app) {
       ->capture_default_str();
   sub->add_option("--time", o->time, "Time for all of it: 90s, 20m, 2h")->capture_default_str();
   sub->add_option("--from", o->from,
-                  "Weights to start from: they are judged too; a basis of linear ones, a network of "
-                  "corrections are learned "
-                  "on");
+                  "Weights to start from, of family linear, swae or corrections: they are judged too, and that "
+                  "family learns on from them");
+  sub->add_option("--device", o->device, "Where networks learn: cpu, or cuda, a GPU with mixed precision")
+      ->check(CLI::IsMember({"cpu", "cuda"}))
+      ->capture_default_str();
   sub->add_option("--chunk", o->chunk,
                   "Cut the data into chunks of these extents (default: the datasets' own)")
       ->type_name("Z,Y,X");
