@@ -92,17 +92,21 @@ class FrameEncoder {
     const Way way = choose_way(s, c.points);
     s.shares = way.shares;
     write_shares(out, way.shares);
-    // One set of choices for all frames; where time is no matter also two.
     Bytes best;
     std::vector<int32_t> decoded;
-    for (int groups = 1; groups <= (task_.thorough && s.frames > 1 ? 2 : 1); ++groups) {
+    const auto offer = [&](int groups, int echo) {
       std::vector<int32_t> points = c.points;
       const int group = (s.frames + groups - 1) / groups;
-      Bytes series = encode_series(s, way.schedule, group, task_.target, task_.effort, points);
-      if (!best.empty() && series.size() >= best.size()) break;
+      Bytes series = encode_series(s, way.schedule, group, echo, task_.target, task_.effort, points);
+      if (!best.empty() && series.size() >= best.size()) return false;
       best = std::move(series);
       decoded = std::move(points);
-    }
+      return true;
+    };
+    offer(1, 0);
+    int echo = suggest_echo(s, task_.target, decoded);
+    if (echo != 0 && !offer(1, echo)) echo = 0;
+    if (task_.thorough && s.frames > 1) offer(2, echo);
     out.bytes(best);
     c.points = std::move(decoded);
     c.corrections = out.take();

@@ -3,8 +3,8 @@
 // group of frames; the residuals of all frames are one stream. Knows nothing of where bases come from.
 //
 // Section: varint length of the side information | side information (adaptive binary coder) | residuals
-// (rANS). Side information: schedule of a frame | frames of a group | for each frame: its root, and in the
-// first one of a group what is chosen for each coset.
+// (rANS). Side information: schedule of a frame | frames of a group | echo | for each frame: its root, and in
+// the first one of a group what is chosen for each coset.
 #pragma once
 #include <functional>
 
@@ -24,11 +24,30 @@ struct SeriesInput {
   std::function<void(int t, std::span<const int32_t> decoded, std::span<int32_t> base)> expect;
 };
 
+// What a frame is coded against: what is expected of it, and the echo, in eighths, of what the frame before
+// was more than expected. Errors of a prediction last.
+constexpr int kMostEcho = 8;
+class SeriesBase {
+ public:
+  SeriesBase(const SeriesInput& in, int echo) : in_(in), echo_(echo) {}
+  // Of frame t; asked for frame after frame, or for the frame `known`.
+  void of(int t, std::span<const int32_t> decoded, std::span<int32_t> base);
+
+ private:
+  const SeriesInput& in_;
+  int echo_;
+  int at_ = -1;  // the frame of which this was expected:
+  std::vector<int32_t> expected_;
+};
+
 // Writer. `decoded`: an array over the series, the known frames decoded and in the others about what they
 // will decode to; receives what the reader will get. Everything else as encode_walk has it.
 // `group`: frames that share what is said.
-Bytes encode_series(const SeriesInput& in, const Schedule& schedule, int group,
+Bytes encode_series(const SeriesInput& in, const Schedule& schedule, int group, int echo,
                     std::span<const double> target, const WalkEffort& effort, std::span<int32_t> decoded);
+
+// The echo, -kMostEcho to kMostEcho, that leaves least of the target, for frames decoded like these.
+int suggest_echo(const SeriesInput& in, std::span<const double> target, std::span<const int32_t> decoded);
 
 // Reader. Throws fail_corrupt on a damaged section.
 void decode_series(const SeriesInput& in, ByteSpan section, std::span<int32_t> decoded);

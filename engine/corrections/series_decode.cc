@@ -20,11 +20,15 @@ class SeriesDecoder {
     IntModel model;
     const int32_t group = model.decode(side_);
     if (group < 1) fail_corrupt("a group of frames has no frame");
+    IntModel another;
+    const int32_t echo = another.decode(side_);
+    if (echo < -kMostEcho || echo > kMostEcho) fail_corrupt("the echo of a series is out of range");
+    SeriesBase bases(series_, echo);
     const auto size = static_cast<size_t>(points(series_.n));
     std::vector<int32_t> base(size);
     for (int k = 0; k < series_.frames; ++k) {
       const int t = series_.known + k;
-      series_.expect(t, decoded, base);
+      bases.of(t, decoded, base);
       in_ = frame_input(series_, t, base);
       first_ = k % group == 0;
       frame(schedule, rungs, decoded.subspan(static_cast<size_t>(t) * size, size));

@@ -18,12 +18,13 @@ constexpr int kFits = 2;  // the second sees what the first has decoded
 
 class SeriesEncoder {
  public:
-  SeriesEncoder(const SeriesInput& in, const Schedule& schedule, int group, std::span<const double> target,
-                const WalkEffort& effort, std::span<int32_t> decoded)
+  SeriesEncoder(const SeriesInput& in, const Schedule& schedule, int group, int echo,
+                std::span<const double> target, const WalkEffort& effort, std::span<int32_t> decoded)
       : series_(in),
         schedule_(schedule),
         rungs_(ladder(schedule)),
         group_(group),
+        echo_(echo),
         target_(target),
         effort_(effort),
         decoded_(decoded),
@@ -35,6 +36,8 @@ class SeriesEncoder {
     write_schedule(side_, schedule_);
     IntModel model;
     model.encode(side_, group_);
+    IntModel another;
+    another.encode(side_, echo_);
     for (int from = 0; from < series_.frames; from += group_) {
       const int to = std::min(from + group_, series_.frames);
       fit(series_.known + from, series_.known + to);
@@ -66,8 +69,9 @@ class SeriesEncoder {
     stack.n = in.n;
     std::vector<int32_t> base(count), seen;
     for (int round = 0; round < kFits; ++round) {
+      SeriesBase bases(series_, echo_);
       for (int t = from; t < to; ++t)
-        series_.expect(t, decoded_, std::span(base).subspan(static_cast<size_t>(t - from) * size_, size_));
+        bases.of(t, decoded_, std::span(base).subspan(static_cast<size_t>(t - from) * size_, size_));
       in.base = base;
       choices_.clear();
       encode_walk(in, stack, target_.subspan(first, count), effort_, seen, &choices_);
@@ -87,11 +91,12 @@ class SeriesEncoder {
 
   void walk(int from, int to) {
     std::vector<int32_t> base(size_);
+    SeriesBase bases(series_, echo_);
     coded_.clear();
     roots_.clear();
     for (int t = from; t < to; ++t) {
       const size_t at = static_cast<size_t>(t) * size_;
-      series_.expect(t, decoded_, base);
+      bases.of(t, decoded_, base);
       in_ = frame_input(series_, t, base);
       frame_ = target_.subspan(at, size_);
       LevelState state = root_level(in_, schedule_, rungs_.back());
@@ -214,7 +219,7 @@ class SeriesEncoder {
   const SeriesInput& series_;
   const Schedule& schedule_;
   const std::vector<Rung> rungs_;
-  int group_;
+  int group_, echo_;
   std::span<const double> target_;
   const WalkEffort& effort_;
   std::span<int32_t> decoded_;
@@ -239,9 +244,29 @@ class SeriesEncoder {
 
 }  // namespace
 
-Bytes encode_series(const SeriesInput& in, const Schedule& schedule, int group,
+Bytes encode_series(const SeriesInput& in, const Schedule& schedule, int group, int echo,
                     std::span<const double> target, const WalkEffort& effort, std::span<int32_t> decoded) {
-  return SeriesEncoder(in, schedule, group, target, effort, decoded).run();
+  return SeriesEncoder(in, schedule, group, echo, target, effort, decoded).run();
+}
+
+int suggest_echo(const SeriesInput& in, std::span<const double> target, std::span<const int32_t> decoded) {
+  constexpr int kFrames = 4;
+  const auto size = static_cast<size_t>(points(in.n));
+  std::vector<int32_t> before(size), base(size);
+  double products = 0, squares = 0;
+  for (int t = in.known + 1; t < in.known + in.frames; t += std::max(1, (in.frames - 1) / kFrames)) {
+    in.expect(t - 1, decoded, before);
+    in.expect(t, decoded, base);
+    const size_t at = static_cast<size_t>(t) * size;
+    for (size_t k = 0; k < size; ++k) {
+      if (!in.skip.empty() && (in.skip[at + k] != 0 || in.skip[at - size + k] != 0)) continue;
+      const double more = double(decoded[at - size + k]) - before[k];
+      products += more * (target[at + k] - base[k]);
+      squares += more * more;
+    }
+  }
+  const double echo = squares > 0 ? kMostEcho * products / squares : 0;
+  return static_cast<int>(std::lround(std::clamp(echo, double{-kMostEcho}, double{kMostEcho})));
 }
 
 }  // namespace h5neural

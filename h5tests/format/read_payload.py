@@ -986,9 +986,14 @@ def series(step_bits, skip, known, expect, side, residuals, note=lambda what: No
     all frames so far to the base of the next one [n]; `shares`: see climb."""
     schedule = read_schedule(side, skip.shape[1:], note)
     group = side.number(Number(), 1, 2**31 - 1, "a group of frames")
+    echo = side.number(Number(), -8, 8, "an echo")
+    note("an echo" if echo else "no echo")
     coder, root_number, frames = SeriesCoder(side, residuals, note), Number(), list(known)
     for k, frame_skip in enumerate(skip):
-        base = expect(frames)
+        base = expected = expect(frames)
+        if k:
+            base = np.clip(expected + ((frames[-1] - before) * echo + 4 >> 3), -MOST, MOST)
+        before = expected
         coder.begin(k % group == 0)
         note("a group" if k and k % group == 0 else "a frame")
         frames.append(climb(schedule, step_bits, frame_skip, side, root_number, coder, note, base, shares))

@@ -93,7 +93,7 @@ def test_random_frames_take_every_way(block, monkeypatch):
     for seed in range(25 * block, 25 * block + 25):
         payload = random_payload.frames_payload(seed, os.path.join(SEEDS, "frames.safetensors"))
         assert library(payload) == read_payload.read_payload(payload, ways.add, frames_of=frames_by("frames"))
-    assert not {"causal", "kept", "between", "a group", "a frame", *(f"share {k}" for k in range(9)), "blend",
+    assert not {"causal", "kept", "between", "a group", "a frame", "an echo", "no echo", *(f"share {k}" for k in range(9)), "blend",
                 "no blend", "patterns", "literals", "domain 0"} - ways
 
 

@@ -49,9 +49,9 @@ std::vector<int32_t> rounded(const Series& s) {
   return r;
 }
 
-Bytes encode(const Series& s, int group, std::vector<int32_t>& decoded) {
+Bytes encode(const Series& s, int group, std::vector<int32_t>& decoded, int echo = 0) {
   decoded = rounded(s);
-  return encode_series(s.in, s.schedule, group, s.target, walk_effort(5), decoded);
+  return encode_series(s.in, s.schedule, group, echo, s.target, walk_effort(5), decoded);
 }
 
 std::vector<int32_t> decode(const Series& s, const Bytes& section, const std::vector<int32_t>& known) {
@@ -61,9 +61,9 @@ std::vector<int32_t> decode(const Series& s, const Bytes& section, const std::ve
   return d;
 }
 
-void expect_back(const Series& s, int group) {
+void expect_back(const Series& s, int group, int echo = 0) {
   std::vector<int32_t> decoded;
-  const Bytes section = encode(s, group, decoded);
+  const Bytes section = encode(s, group, decoded, echo);
   EXPECT_EQ(decode(s, section, decoded), decoded);
   for (size_t k = size_t(s.in.known) * s.size; k < decoded.size(); ++k) {
     if (!s.in.skip.empty() && s.in.skip[k]) continue;
@@ -85,6 +85,25 @@ TEST(Series, FramesOfEveryShapeComeBack) {
 TEST(Series, GroupsMayEndAnywhere) {
   const Series s = drifting({1, 1, 24, 24}, 2, 7);
   for (const int group : {1, 2, 3, 6, 7, 100}) expect_back(s, group);
+}
+
+TEST(Series, ErrorsThatLastEcho) {
+  Series s = drifting({1, 1, 24, 24}, 1, 7);
+  for (const int echo : {-8, -3, 5, 8}) {
+    expect_back(s, 7, echo);
+    expect_back(s, 3, echo);
+  }
+  // A prediction that is wrong by the same field again and again.
+  std::mt19937 random(9);
+  std::normal_distribution<double> normal(0, 90);
+  std::vector<double> wrong;
+  for (size_t k = 0; k < s.size; ++k) wrong.push_back(normal(random));
+  for (size_t k = s.size; k < s.target.size(); ++k) s.target[k] = s.target[k - s.size] + wrong[k % s.size];
+  const int echo = suggest_echo(s.in, s.target, rounded(s));
+  EXPECT_EQ(echo, 8);
+  std::vector<int32_t> decoded;
+  const size_t without = encode(s, 7, decoded).size();
+  EXPECT_LT(2 * encode(s, 7, decoded, echo).size(), without);
 }
 
 TEST(Series, SkippedPointsTakeNothing) {
