@@ -33,6 +33,7 @@ void write_card(const Options& o, const CardFacts& f) {
   std::ofstream out(path);
   out << "# " << o.name << "\n\n"
       << (o.model == "three-branch" ? "Family three-branch, a grid of latents"
+          : o.model == "frames"     ? "Family frames, each frame predicted from those before it"
           : o.form == "chunk"       ? "Family swae, one latent vector for a whole chunk"
                                     : "Family swae, one latent vector for each block of " + o.block)
       << ". Written by h5neural-worker; format: docs/weights-format.md.\n\n"

@@ -19,6 +19,8 @@ int main(int argc, char** argv) {
       const Options options = parse_options(argc - 2, argv + 2);
       if (options.model == "three-branch") {
         train_three_branch(options);
+      } else if (options.model == "frames") {
+        train_frames(options);
       } else {
         options.form == "chunk" ? train_chunk(options) : train_block(options);
       }

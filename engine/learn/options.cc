@@ -36,6 +36,9 @@ std::map<std::string, Setter> setters(Options& o) {
           {"--form", text(o.form)},
           {"--channels", count(o.channels)},
           {"--stages", count(o.stages)},
+          {"--history", count(o.history)},
+          {"--levels", count(o.levels)},
+          {"--bound", real(o.bound)},
           {"--branches", text(o.branches)},
           {"--quantiser", text(o.quantiser)},
           {"--seed", [&o](const std::string& v) { o.seed = std::stoull(v); }},
@@ -97,7 +100,10 @@ Options parse_options(int argc, char** argv) {
   one_of("--loss", o.loss, {"bytes", "mse", "log", "relative", "robust"});
   one_of("--normalise", o.normalise, {"minmax", "zscore", "pos_log", "none"});
   one_of("--precision", o.precision, {"int8", "int16", "fp8"});
-  require(o.model == "swae" || o.model == "three-branch", "--model is swae or three-branch");
+  one_of("--model", o.model, {"swae", "three-branch", "frames"});
+  require(o.history <= 4, "--history is at most 4");
+  require(o.levels <= 3, "--levels is at most 3");
+  require(o.width <= 4, "--width is at most 4");
   require(o.channels <= 64, "--channels is at most 64");
   require(o.stages == 2 || o.stages == 3, "--stages is 2 or 3");
   require(o.branches == "all" || o.branches == "spatial", "--branches is all or spatial");
@@ -126,9 +132,11 @@ std::string usage() {
          "         [--normalise none|minmax|zscore|pos_log] [--precision int8|int16|fp8] [--search 4,8,16]\n"
          "         [--model three-branch [--channels 16] [--stages 2|3] [--branches all|spatial]\n"
          "         [--quantiser adaptive|uniform]]\n"
+         "         [--model frames [--history 2] [--levels 3] [--width 1] [--bound REL]]\n"
          "       h5neural-worker selftest\n"
-         "train reads float32 arrays [count, Z, Y, X] (three-branch: [count, Y, X] too), and goes on from "
-         "its checkpoint when there is one.";
+         "train reads float32 arrays [count, Z, Y, X] (three-branch: [count, Y, X] too; frames: [count, T, "
+         "Y, X]), and "
+         "goes on from its checkpoint when there is one.";
 }
 
 }  // namespace h5neural::learn
