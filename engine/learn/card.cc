@@ -32,10 +32,11 @@ void write_card(const Options& o, const CardFacts& f) {
   const std::string path = std::filesystem::path(o.out).replace_extension(".md");
   std::ofstream out(path);
   out << "# " << o.name << "\n\n"
-      << (o.model == "corrections"    ? "Family corrections, a network inside of the walk"
-          : o.model == "three-branch" ? "Family three-branch, a grid of latents"
-          : o.form == "chunk"         ? "Family swae, one latent vector for a whole chunk"
-                                      : "Family swae, one latent vector for each block of " + o.block)
+      << (o.model == "three-branch"  ? "Family three-branch, a grid of latents"
+          : o.model == "frames"      ? "Family frames, each frame predicted from those before it"
+          : o.model == "corrections" ? "Family corrections, a network inside of the walk"
+          : o.form == "chunk"        ? "Family swae, one latent vector for a whole chunk"
+                                     : "Family swae, one latent vector for each block of " + o.block)
       << ". Written by h5neural-worker; format: docs/weights-format.md.\n\n"
       << "| | |\n|---|---|\n"
       << "| file | " << std::filesystem::path(o.out).filename().string() << ", " << f.bytes << " bytes |\n"

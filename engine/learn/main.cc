@@ -21,6 +21,8 @@ int main(int argc, char** argv) {
         train_three_branch(options);
       } else if (options.model == "corrections") {
         train_corrections(options);
+      } else if (options.model == "frames") {
+        train_frames(options);
       } else {
         options.form == "chunk" ? train_chunk(options) : train_block(options);
       }

@@ -37,6 +37,9 @@ std::map<std::string, Setter> setters(Options& o) {
           {"--form", text(o.form)},
           {"--channels", count(o.channels)},
           {"--stages", count(o.stages)},
+          {"--history", count(o.history)},
+          {"--levels", count(o.levels)},
+          {"--bound", real(o.bound)},
           {"--branches", text(o.branches)},
           {"--quantiser", text(o.quantiser)},
           {"--device", text(o.device)},
@@ -103,13 +106,18 @@ Options parse_options(int argc, char** argv) {
   one_of("--loss", o.loss, {"bytes", "mse", "log", "relative", "robust"});
   one_of("--normalise", o.normalise, {"minmax", "zscore", "pos_log", "none"});
   one_of("--precision", o.precision, {"int8", "int16", "fp8"});
-  one_of("--model", o.model, {"swae", "three-branch", "corrections"});
+  one_of("--model", o.model, {"swae", "three-branch", "frames", "corrections"});
   require(o.pairs <= 64, "--pairs is at most 64");
   require(o.from.empty() || o.model == "corrections" || (o.model == "swae" && o.search.empty()),
-          "--from is of --model swae and corrections; the number of latents is that of the weights: leave --search "
+          "--from is of --model swae and corrections; the number of latents is that of the weights: leave "
+          "--search "
           "out");
   one_of("--device", o.device, {"cpu", "cuda"});
-  require(o.model != "corrections" || o.device == "cpu", "--model corrections learns on the CPU; leave --device out");
+  require((o.model != "corrections" && o.model != "frames") || o.device == "cpu",
+          "--model " + o.model + " learns on the CPU; leave --device out");
+  require(o.history <= 4, "--history is at most 4");
+  require(o.levels <= 3, "--levels is at most 3");
+  require(o.width <= 4, "--width is at most 4");
   require(o.channels <= 64, "--channels is at most 64");
   require(o.stages == 2 || o.stages == 3, "--stages is 2 or 3");
   require(o.branches == "all" || o.branches == "spatial", "--branches is all or spatial");
@@ -140,9 +148,11 @@ std::string usage() {
          "         [--quantiser adaptive|uniform]]\n"
          "         [--model corrections [--pairs 16] [--widths 24,16] [--bounds 0.1,...] [--points 1500000]\n"
          "         [--from WEIGHTS.safetensors]]   (--variable a,b,c takes several arrays)\n"
+         "         [--model frames [--history 2] [--levels 3] [--width 1] [--bound REL]]\n"
          "       h5neural-worker selftest\n"
-         "train reads float32 arrays [count, Z, Y, X] (three-branch: [count, Y, X] too), and goes on from "
-         "its checkpoint when there is one.";
+         "train reads float32 arrays [count, Z, Y, X] (three-branch: [count, Y, X] too; frames: [count, T, "
+         "Y, X]), and "
+         "goes on from its checkpoint when there is one.";
 }
 
 }  // namespace h5neural::learn

@@ -14,7 +14,7 @@ struct Options {
   std::string checkpoint;      // empty: `out` + ".checkpoint"
   std::string about;           // a sentence on the data, for the card
   std::string from;            // swae, corrections: weights file of the same form to go on from; empty: none
-  std::string model = "swae";  // three-branch, corrections
+  std::string model = "swae";  // three-branch, frames, corrections
   std::string form = "chunk";  // chunk: one latent vector for a chunk; block: one for each block of it
   std::string device = "cpu";  // or cuda
   uint64_t seed = 0;
@@ -25,6 +25,9 @@ struct Options {
   int64_t channels = 16;               // three-branch: latents of a cell of the grid
   int64_t stages = 2;                  // three-branch: a cell has 2^stages points along each axis
   std::string branches = "all";        // three-branch: all, or spatial: without those of the spectrum
+  int64_t history = 2;                 // frames: how many are seen
+  int64_t levels = 3;                  // frames: of the pyramid
+  double bound = 0;                    // frames: relative to a chunk's range, to learn for; 0: 1e-3 to 1e-1
   std::string quantiser = "adaptive";  // three-branch: a step for each channel, or uniform: one for all
   int64_t batch = 256;
   double rate = 1e-3;           // Adam's, falling to a hundredth along a cosine
@@ -37,7 +40,7 @@ struct Options {
   int64_t patience = 20;        // stop after so many evaluations without a better one
   std::string block = "5,5,5";  // block: extents of a block, 1 to 3 axes
   std::string net = "mlp";      // block: mlp, conv, conv-bn
-  double width = 1;             // block: times the published numbers of channels or hidden units
+  double width = 1;             // block, frames: times the usual numbers of channels or hidden units
   std::string loss = "bytes";   // block: bytes, mse, log, relative, robust
   double wasserstein = -1;      // block: weight of the latents' distance to N(0, I); below 0: the loss's own
   std::string normalise = "none";  // block: minmax, zscore, pos_log, none

@@ -1,100 +1,21 @@
 // three_branch_export.cc: see three_branch_export.h.
 #include "learn/three_branch_export.h"
 
+#include "learn/conv_program.h"
 #include "models/three_branch.h"
 
 namespace h5neural::learn {
 namespace {
 
 constexpr int64_t kInputLimit = 16383;
-constexpr double kMostSum = 0x1p30;
 constexpr int64_t kOutputLimit = 1 << 18;
 
-// The text of a program of convolutions. Values are multiples of a unit; each call returns a value's index.
-class Text {
- public:
-  Text(WeightsWriter& weights, std::string prefix) : weights_(weights), prefix_(std::move(prefix)) {}
-
-  int input(int64_t rank, int64_t n, int64_t channels, int64_t limit) {
-    std::vector<int64_t> shape(static_cast<size_t>(rank), n);
-    shape.push_back(channels);
-    inputs_.push_back({{"shape", shape}, {"min", -limit}, {"max", limit}});
-    return static_cast<int>(inputs_.size()) - 1;
-  }
-
-  // The convolution of x (multiples of in_unit up to `most`), rounded to multiples of out_unit, lo to hi.
-  int conv(int x, const Conv& c, double in_unit, double most, double out_unit, int64_t lo, int64_t hi) {
-    // [outputs, kernel..., inputs]
-    auto w = (c.transposed ? c.weight.transpose(0, 1) : c.weight).detach().to(torch::kFloat64);
-    std::vector<int64_t> order{0};
-    for (int64_t a = 0; a < c.rank; ++a) order.push_back(2 + a);
-    order.push_back(1);
-    w = w.permute(order).contiguous();
-    const auto rows = w.reshape({w.size(0), -1});
-    const auto sums = largest_sums(w.abs(), c);
-    const auto bias = c.bias.detach().to(torch::kFloat64);
-    // 8 bits for each output's largest weight, unless its sum could leave 32.
-    const auto unit = torch::maximum(std::get<0>(rows.abs().max(1)).clamp_min(1e-9) / 127,
-                                     (sums * most + bias.abs() / in_unit) / kMostSum);
-    const std::string at = std::to_string(ops_.size());
-    std::vector<uint64_t> shape;
-    for (const int64_t n : w.sizes()) shape.push_back(static_cast<uint64_t>(n));
-    weights_.tensor(prefix_ + "w" + at, shape, to_doubles(rows / unit.unsqueeze(1)), 1, c.bits);
-    weights_.tensor(prefix_ + "b" + at, {shape[0]}, to_doubles(bias / (unit * in_unit)), 1, 32);
-    const std::vector<int64_t> stride(static_cast<size_t>(c.rank), c.stride),
-        border(static_cast<size_t>(c.rank), c.padding);
-    const int y = push({{"op", c.transposed ? "conv_transposed" : "conv"},
-                        {"in", {x}},
-                        {"weight", prefix_ + "w" + at},
-                        {"bias", prefix_ + "b" + at},
-                        {"stride", stride},
-                        {"before", border},
-                        {"after", border}});
-    const auto factor = to_doubles(unit * in_unit / out_unit);
-    const int shift = std::clamp(29 - std::ilogb(*std::max_element(factor.begin(), factor.end())), 0, 62);
-    weights_.tensor(prefix_ + "m" + at, {shape[0]}, factor, std::ldexp(1.0, shift), 32);
-    return push({{"op", "requantise"},
-                 {"in", {y}},
-                 {"multiplier", prefix_ + "m" + at},
-                 {"shift", shift},
-                 {"min", lo},
-                 {"max", hi}});
-  }
-  int add(int a, int b) { return push({{"op", "add"}, {"in", {a, b}}}); }
-  int clamp(int x, int64_t lo, int64_t hi) {
-    return push({{"op", "clamp"}, {"in", {x}}, {"min", lo}, {"max", hi}});
-  }
-  std::string json(int output) const {
-    return Json{{"inputs", inputs_}, {"ops", ops_}, {"outputs", {output}}}.dump();
-  }
-
- private:
-  // Of each output, over the taps that one position sees: every stride-th where transposed.
-  static torch::Tensor largest_sums(torch::Tensor w, const Conv& c) {
-    w = w.sum(-1);  // [outputs, kernel...]
-    if (!c.transposed) return w.flatten(1).sum(1);
-    for (int64_t a = 1; a <= c.rank; ++a) {
-      const int64_t k = w.size(a);
-      w = w.unflatten(a, std::vector<int64_t>{k / c.stride, c.stride}).sum(a);
-    }
-    return std::get<0>(w.flatten(1).max(1));
-  }
-
-  int push(Json op) {
-    ops_.push_back(std::move(op));
-    return static_cast<int>(inputs_.size() + ops_.size()) - 1;
-  }
-  WeightsWriter& weights_;
-  std::string prefix_;
-  Json inputs_ = Json::array(), ops_ = Json::array();
-};
-
 // An activation's result lies in 0 ... kGridLimit.
-int activated(Text& t, int x, const Conv& c, double unit, int64_t most) {
+int activated(ConvProgram& t, int x, const Conv& c, double unit, int64_t most) {
   return t.conv(x, c, unit, static_cast<double>(most), kGridUnit, 0, kGridLimit);
 }
 
-int branch(Text& t, int x, const ThreeBranchNet::Branch& b, double unit) {
+int branch(ConvProgram& t, int x, const ThreeBranchNet::Branch& b, double unit) {
   int64_t most = kInputLimit;
   for (size_t k = 0; k < b.down.size(); ++k) {
     x = activated(t, x, b.down[k], unit, most);
@@ -109,7 +30,7 @@ int branch(Text& t, int x, const ThreeBranchNet::Branch& b, double unit) {
 }
 
 std::string encoder(WeightsWriter& w, const ThreeBranchNet& net) {
-  Text t(w, "encode.");
+  ConvProgram t(w, "encode.");
   const ThreeBranchShape& s = net.shape;
   std::vector<int> x;
   for (size_t k = 0; k < net.branches.size(); ++k) x.push_back(t.input(s.rank, s.window(), 1, kInputLimit));
@@ -127,7 +48,7 @@ std::string encoder(WeightsWriter& w, const ThreeBranchNet& net) {
 }
 
 std::string decoder(WeightsWriter& w, const ThreeBranchNet& net) {
-  Text t(w, "decode.");
+  ConvProgram t(w, "decode.");
   const ThreeBranchShape& s = net.shape;
   const int z = t.input(s.rank, s.tile + 2 * ThreeBranchShape::kDecoderHalo, s.channels, kGridLimit);
   int x = z;

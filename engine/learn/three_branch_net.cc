@@ -31,39 +31,14 @@ torch::Tensor per_channel(const torch::Tensor& v, int64_t rank) {  // [C] -> [1,
 
 }  // namespace
 
-torch::Tensor Conv::operator()(const torch::Tensor& x, bool quantise) const {
-  torch::Tensor w = weight;
-  if (quantise) {
-    std::vector<int64_t> all;
-    for (int64_t d = 0; d < w.dim(); ++d) {
-      if (d != (transposed ? 1 : 0)) all.push_back(d);
-    }
-    const auto unit = w.detach().abs().amax(all, true).clamp_min(1e-9) / (std::ldexp(1.0, bits - 1) - 1);
-    w = w + ((w / unit).round() * unit - w).detach();
-  }
-  const std::vector<int64_t> s(static_cast<size_t>(rank), stride), p(static_cast<size_t>(rank), padding);
-  if (transposed) {
-    return rank == 3 ? torch::conv_transpose3d(x, w, bias, s, p) : torch::conv_transpose2d(x, w, bias, s, p);
-  }
-  return rank == 3 ? torch::conv3d(x, w, bias, s, p) : torch::conv2d(x, w, bias, s, p);
-}
-
 Conv ThreeBranchNet::make(const std::string& name, int64_t in, int64_t out, int64_t kernel, int64_t stride,
                           int64_t padding, bool transposed) {
-  std::vector<int64_t> size = transposed ? std::vector<int64_t>{in, out} : std::vector<int64_t>{out, in};
-  double terms = static_cast<double>(in);  // of one sum
-  for (int64_t a = 0; a < shape.rank; ++a) {
-    size.push_back(kernel);
-    terms *= static_cast<double>(kernel) / static_cast<double>(transposed ? stride : 1);
-  }
   Conv c;
-  c.weight = register_parameter(name + "_weight", torch::randn(size) * std::sqrt(2 / terms));
-  c.bias = register_parameter(name + "_bias", torch::zeros({out}));
   c.rank = shape.rank;
   c.stride = stride;
   c.padding = padding;
   c.transposed = transposed;
-  return c;
+  return make_conv(*this, name, c, in, out, kernel);
 }
 
 ThreeBranchNet::Branch ThreeBranchNet::make_branch(const std::string& name, std::vector<int64_t> widths,
@@ -223,48 +198,6 @@ torch::Tensor ThreeBranchNet::bits(const torch::Tensor& y, int64_t gain, bool qu
   };
   const auto mass = cdf(0.5 - left) - cdf(-0.5 - left);
   return -torch::log2(mass.clamp_min(1e-6)) + 0.1 * torch::relu(left - 14 * size);
-}
-
-namespace {
-
-// In bits, of all values together: between the entropy of a rounded Gaussian far inside and far outside of
-// its bin.
-torch::Tensor residual_cost(const torch::Tensor& r) { return 0.85 * torch::log2(1 + 4 * r.square()).sum(); }
-
-// Points halfway between those of x along `axis`, and half a step beyond the last: cubic, the ends repeated.
-torch::Tensor halfway(const torch::Tensor& x, int64_t axis) {
-  const int64_t n = x.size(axis);
-  const auto first = x.narrow(axis, 0, 1), last = x.narrow(axis, n - 1, 1);
-  const auto padded = torch::cat({first, x, last, last}, axis);
-  const auto from = [&](int64_t k) { return padded.narrow(axis, k, n); };
-  return (9 * (from(1) + from(2)) - from(0) - from(3)) / 16;
-}
-
-}  // namespace
-
-torch::Tensor corrections_cost(const torch::Tensor& r, int64_t rank) {
-  constexpr int64_t kCoarsest = 8;
-  std::vector<int64_t> stride(static_cast<size_t>(rank), kCoarsest);
-  const auto cut = [&](int64_t axis,
-                       int64_t first) {  // the points of r at the strides, from `first` along axis
-    auto x = r;
-    for (int64_t a = 0; a < rank; ++a)
-      x = x.slice(a + 2, a == axis ? first : 0, c10::nullopt, stride[static_cast<size_t>(a)]);
-    return x;
-  };
-  auto known = cut(-1, 0);
-  auto total = residual_cost(known);
-  for (int64_t step = kCoarsest / 2; step > 0; step /= 2) {
-    for (int64_t a = 0; a < rank; ++a) {
-      const auto target = cut(a, step);
-      const auto rest = target - halfway(known, a + 2);
-      total = total + residual_cost(rest);
-      const auto decoded = target - (rest - rest.round()).detach();
-      known = torch::stack({known, decoded}, a + 3).flatten(a + 2, a + 3);
-      stride[static_cast<size_t>(a)] = step;
-    }
-  }
-  return total / static_cast<double>(r.numel());
 }
 
 }  // namespace h5neural::learn

@@ -7,20 +7,11 @@
 #include <string>
 #include <vector>
 
+#include "learn/conv_layer.h"
+#include "learn/corrections_cost.h"
 #include "learn/nets.h"
 
 namespace h5neural::learn {
-
-// A convolution over `rank` axes, or a transposed one of twice the extents.
-struct Conv {
-  torch::Tensor weight, bias;  // as LibTorch has them: [out, in, k...], transposed [in, out, k...]
-  int64_t rank = 3, stride = 1, padding = 0;
-  bool transposed = false;
-  int bits = 8;
-
-  // Weights rounded to `bits` bits, with a unit for each output, where `quantise`.
-  torch::Tensor operator()(const torch::Tensor& x, bool quantise) const;
-};
 
 constexpr int64_t kGainCount = 7;
 // Of the first gain, in deviations of the field; each next one is twice it.
@@ -84,9 +75,5 @@ class ThreeBranchNet : public torch::nn::Module {
   Branch make_branch(const std::string& name, std::vector<int64_t> widths, bool residual);
   torch::Tensor run_branch(const Branch& b, torch::Tensor x, bool quantise) const;
 };
-
-// About what the corrections pay for a difference r [B, 1, n...] in bins, n a multiple of 8, in bits for each
-// value: their walk from coarse to fine, every point predicted from decoded ones along one axis.
-torch::Tensor corrections_cost(const torch::Tensor& r, int64_t rank);
 
 }  // namespace h5neural::learn

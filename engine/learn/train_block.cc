@@ -12,7 +12,7 @@
 #include "learn/arrays.h"
 #include "learn/block_net.h"
 #include "learn/block_samples.h"
-#include "learn/card.h"
+#include "learn/finish.h"
 #include "learn/loop.h"
 #include "learn/nets.h"
 #include "learn/train.h"
@@ -283,22 +283,7 @@ void BlockTraining::finish(const std::string& search) {
   if (bytes.size() > kMostBytes)
     throw std::runtime_error("the weights would take " + std::to_string(bytes.size() >> 20) +
                              " MiB, more than 8; give a smaller --width, or --precision int8");
-  CardFacts f;
-  f.sha256 = save_weights(o_.out, w);
-  const WeightsFile file(bytes, sha256(bytes), o_.out);
-  const Program p = file.program("decode");
-  f.data = o_.about.empty() ? o_.data + ", " + o_.variable : o_.about;
-  f.results = results() + search;
-  f.curve = progress_.curve;
-  f.seconds = progress_.seconds;
-  f.steps = progress_.step;
-  f.bytes = bytes.size();
-  f.parameters = p.parameters;
-  f.macs = p.macs;
-  f.largest_sum = p.largest_sum;
-  write_card(o_, f);
-  std::fprintf(stderr, "%s\n%s: %zu bytes, SHA-256 %s\n", f.results.c_str(), o_.out.c_str(), bytes.size(),
-               f.sha256.c_str());
+  finish_training(o_, w, {"decode"}, progress_, results() + search);
 }
 
 std::string BlockTraining::results() {

@@ -12,7 +12,7 @@
 
 #include "exact/backend.h"
 #include "learn/arrays.h"
-#include "learn/card.h"
+#include "learn/finish.h"
 #include "learn/loop.h"
 #include "learn/nets.h"
 #include "learn/start.h"
@@ -383,9 +383,8 @@ class ChunkTraining {
 
   void finish(const Progress& progress) {
     const WeightsWriter w = exported();
-    const std::string sha = save_weights(o_.out, w);
     const torch::NoGradGuard no_grad;
-    report(w, sha, progress);
+    finish_training(o_, w, {"coefficients", "field"}, progress, results());
   }
 
   WeightsWriter exported() {
@@ -454,28 +453,6 @@ class ChunkTraining {
     row("POD + network", o_.latents, residual(index, false));
     row("POD", o_.modes, pod(o_.modes));
     return out.str();
-  }
-
-  void report(const WeightsWriter& w, const std::string& sha, const Progress& progress) {
-    const Bytes bytes = w.bytes();
-    const WeightsFile file(bytes, sha256(bytes), o_.out);
-    CardFacts f;
-    f.sha256 = sha;
-    f.data = o_.about.empty() ? o_.data + ", " + o_.variable : o_.about;
-    f.results = results();
-    f.curve = progress.curve;
-    f.seconds = progress.seconds;
-    f.steps = progress.step;
-    f.bytes = bytes.size();
-    for (const char* name : {"coefficients", "field"}) {
-      const Program p = file.program(name);
-      f.parameters += p.parameters;
-      f.macs += p.macs;
-      f.largest_sum = std::max(f.largest_sum, p.largest_sum);
-    }
-    write_card(o_, f);
-    std::fprintf(stderr, "%s\n%s: %zu bytes, SHA-256 %s\n", f.results.c_str(), o_.out.c_str(), bytes.size(),
-                 sha.c_str());
   }
 
   const Options& o_;

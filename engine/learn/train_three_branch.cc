@@ -5,7 +5,7 @@
 #include <sstream>
 
 #include "learn/arrays.h"
-#include "learn/card.h"
+#include "learn/finish.h"
 #include "learn/loop.h"
 #include "learn/three_branch_export.h"
 #include "learn/train.h"
@@ -219,7 +219,6 @@ class ThreeBranchTraining {
     while (last + 1 < kGainCount && rows[static_cast<size_t>(last + 1)].pays()) ++last;
     const int64_t gains = last - first + 1;
     const WeightsWriter w = three_branch_weights(*net_, first, gains, count_symbols(first, gains), o_.name);
-    const std::string sha = save_weights(o_.out, w);
     std::ostringstream out;
     out << "Bits for each value as the training estimates them, by the bin (two bounds) in deviations of the "
            "field; bins\nthat latents do not pay for are not in the file.\n\n"
@@ -231,7 +230,7 @@ class ThreeBranchTraining {
     }
     if (!rows[static_cast<size_t>(best)].pays())
       out << "\nLatents pay for none of them: with these weights the writer will hardly ever use any.\n";
-    report(w, sha, progress, out.str() + compare_programs(w, first, gains));
+    finish_training(o_, w, {"decode"}, progress, out.str() + compare_programs(w, first, gains));
   }
 
   // What the corrections cost after the integer decoder, against the float one, for the same latents.
@@ -265,27 +264,6 @@ class ThreeBranchTraining {
     }
     out << ".\n";
     return out.str();
-  }
-
-  void report(const WeightsWriter& w, const std::string& sha, const Progress& progress,
-              const std::string& results) {
-    const Bytes bytes = w.bytes();
-    const WeightsFile file(bytes, sha256(bytes), o_.out);
-    const Program p = file.program("decode");
-    CardFacts f;
-    f.sha256 = sha;
-    f.data = o_.about.empty() ? o_.data + ", " + o_.variable : o_.about;
-    f.results = results;
-    f.curve = progress.curve;
-    f.seconds = progress.seconds;
-    f.steps = progress.step;
-    f.bytes = bytes.size();
-    f.parameters = p.parameters;
-    f.macs = p.macs;
-    f.largest_sum = p.largest_sum;
-    write_card(o_, f);
-    std::fprintf(stderr, "%s\n%s: %zu bytes, SHA-256 %s\n", results.c_str(), o_.out.c_str(), bytes.size(),
-                 sha.c_str());
   }
 
   const Options& o_;

@@ -179,9 +179,39 @@ Arguments corrections_arguments(const FamilyTask& t) {
   return args;
 }
 
+// ---- frames: each frame of a series predicted from those before it
+
+constexpr uint64_t kFewestFrames = 6;                     // chunks to learn from
+constexpr uint64_t kFewestSteps = 4, kFewestPoints = 32;  // of a chunk, along time and along the other axes
+
+std::string why_not_frames(const FamilyTask& t) {
+  const Extents& sample = t.data->sample();
+  if (sample.size() != 3 || sample[0] < kFewestSteps || std::min(sample[1], sample[2]) < kFewestPoints) {
+    return fmt::format(
+        "chunks {} are no series of frames: {} steps of time first, then two axes of {} or more; give "
+        "--chunk",
+        extents_text(sample), kFewestSteps, kFewestPoints);
+  }
+  const uint64_t count = t.data->count(Part::kLearn);
+  if (count >= kFewestFrames && t.data->count(Part::kValidation) > 0) return {};
+  return fmt::format("{} chunks to learn from are too few: give at least {} chunks in all, or smaller ones",
+                     count, kFewestFrames * 5 / 4 + 1);
+}
+
+uint64_t least_bytes_frames(const FamilyTask&) { return 10000; }
+
+Arguments frames_arguments(const FamilyTask& t) {
+  Arguments args = common(t);
+  args.insert(args.begin(), {"train", "--model", "frames", "--checkpoint", t.checkpoint, "--bound",
+                             fmt::format("{:.6g}", relative_bound(t))});
+  return args;
+}
+
 constexpr std::array kFamilies{
     Family{"linear", "h5neural-linear", "install h5neural again, in one place", 3, false, false,
            why_not_linear, least_bytes_linear, linear_arguments},
+    Family{"frames", "h5neural-worker", "build with LibTorch (H5NEURAL_TORCH=ON, see docs/training.md)", 3,
+           false, false, why_not_frames, least_bytes_frames, frames_arguments},
     Family{"swae", "h5neural-worker", "build with LibTorch (H5NEURAL_TORCH=ON, see docs/training.md)", 2,
            false, true, why_not_swae, least_bytes_swae, swae_arguments},
     Family{"corrections", "h5neural-worker", "build with LibTorch (H5NEURAL_TORCH=ON, see docs/training.md)",

@@ -182,9 +182,10 @@ Command add_train(CLI::App& app) {
       ->check(CLI::IsMember(models))
       ->capture_default_str();
   sub->add_option("--time", o->time, "Time for all of it: 90s, 20m, 2h")->capture_default_str();
-  sub->add_option("--from", o->from,
-                  "Weights to start from, of family linear, swae or corrections: they are judged too, and that "
-                  "family learns on from them");
+  sub->add_option(
+      "--from", o->from,
+      "Weights to start from, of family linear, swae or corrections: they are judged too, and that "
+      "family learns on from them");
   sub->add_option("--device", o->device, "Where networks learn: cpu, or cuda, a GPU with mixed precision")
       ->check(CLI::IsMember({"cpu", "cuda"}))
       ->capture_default_str();

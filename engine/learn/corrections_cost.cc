@@ -1,0 +1,56 @@
+// corrections_cost.cc: see corrections_cost.h.
+#include "learn/corrections_cost.h"
+
+#include <vector>
+
+namespace h5neural::learn {
+namespace {
+
+// In bits, of all values together: between the entropy of a rounded Gaussian far inside and far outside of
+// its bin.
+torch::Tensor residual_cost(const torch::Tensor& r) { return 0.85 * torch::log2(1 + 4 * r.square()).sum(); }
+
+// Points halfway between those of x along `axis`, and half a step beyond the last: cubic, the ends repeated.
+torch::Tensor halfway(const torch::Tensor& x, int64_t axis) {
+  const int64_t n = x.size(axis);
+  const auto first = x.narrow(axis, 0, 1), last = x.narrow(axis, n - 1, 1);
+  const auto padded = torch::cat({first, x, last, last}, axis);
+  const auto from = [&](int64_t k) { return padded.narrow(axis, k, n); };
+  return (9 * (from(1) + from(2)) - from(0) - from(3)) / 16;
+}
+
+// The factor from 0 to 1 that brings `predicted` nearest to `target`.
+torch::Tensor fit(const torch::Tensor& target, const torch::Tensor& predicted) {
+  return ((target * predicted).sum() / predicted.square().sum().clamp_min(1e-9)).clamp(0, 1);
+}
+
+}  // namespace
+
+torch::Tensor corrections_cost(const torch::Tensor& r, int64_t rank, bool fitted) {
+  constexpr int64_t kCoarsest = 8;
+  std::vector<int64_t> stride(static_cast<size_t>(rank), kCoarsest);
+  const auto cut = [&](int64_t axis,
+                       int64_t first) {  // the points of r at the strides, from `first` along axis
+    auto x = r;
+    for (int64_t a = 0; a < rank; ++a)
+      x = x.slice(a + 2, a == axis ? first : 0, c10::nullopt, stride[static_cast<size_t>(a)]);
+    return x;
+  };
+  auto known = cut(-1, 0);
+  auto total = residual_cost(known);
+  for (int64_t step = kCoarsest / 2; step > 0; step /= 2) {
+    for (int64_t a = 0; a < rank; ++a) {
+      const auto target = cut(a, step);
+      auto predicted = halfway(known, a + 2);
+      if (fitted) predicted = predicted * fit(target.detach(), predicted.detach());
+      const auto rest = target - predicted;
+      total = total + residual_cost(rest);
+      const auto decoded = target - (rest - rest.round()).detach();
+      known = torch::stack({known, decoded}, a + 3).flatten(a + 2, a + 3);
+      stride[static_cast<size_t>(a)] = step;
+    }
+  }
+  return total / static_cast<double>(r.numel());
+}
+
+}  // namespace h5neural::learn
