@@ -6,8 +6,8 @@
 #include <sstream>
 
 #include "exact/backend.h"
-#include "learn/card.h"
 #include "learn/export.h"
+#include "learn/finish.h"
 #include "learn/loop.h"
 #include "learn/nets.h"
 #include "learn/train.h"
@@ -214,8 +214,8 @@ class CorrectionsTraining {
     return refined_bits(net_->forward(x), r, train_.context.index_select(0, i), true).mean();
   }
 
-  // Mean over the groups kept apart of their bits with the network over those without; where it is worse it is not
-  // followed.
+  // Mean over the groups kept apart of their bits with the network over those without; where it is worse it
+  // is not followed.
   double validate() {
     return share(apart_, [this](const Tensor& x) { return net_->forward(x); });
   }
@@ -274,7 +274,6 @@ class CorrectionsTraining {
   void finish(const Progress& progress) {
     const torch::NoGradGuard none;
     const WeightsWriter w = weights();
-    const std::string sha = save_weights(o_.out, w);
     const Bytes bytes = w.bytes();
     const WeightsFile file(bytes, sha256(bytes), o_.out);
     const Program program = file.program("refine");
@@ -291,20 +290,7 @@ class CorrectionsTraining {
     out << "Bits of the residuals with the network over those without, mean over " << apart_.groups
         << " codings (chunk and bound) kept apart: " << integers << "; with float weights " << floats
         << ", so integers lose " << 100 * (integers / floats - 1) << " %.\n";
-    CardFacts f;
-    f.sha256 = sha;
-    f.data = o_.about.empty() ? o_.data + ", " + o_.variable : o_.about;
-    f.results = out.str();
-    f.curve = progress.curve;
-    f.seconds = progress.seconds;
-    f.steps = progress.step;
-    f.bytes = bytes.size();
-    f.parameters = program.parameters;
-    f.macs = program.macs;
-    f.largest_sum = program.largest_sum;
-    write_card(o_, f);
-    std::fprintf(stderr, "%s%s: %zu bytes, SHA-256 %s\n", out.str().c_str(), o_.out.c_str(), bytes.size(),
-                 sha.c_str());
+    finish_training(o_, w, {"refine"}, progress, out.str());
   }
 
   const Options& o_;
