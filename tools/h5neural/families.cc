@@ -188,7 +188,7 @@ std::string why_not_frames(const FamilyTask& t) {
   const Extents& sample = t.data->sample();
   if (sample.size() != 3 || sample[0] < kFewestSteps || std::min(sample[1], sample[2]) < kFewestPoints) {
     return fmt::format(
-        "chunks {} are no series of frames: {} steps of time first, then two axes of {} or more; give "
+        "chunks {} are no series of frames: {} or more in time first, then two axes of {} or more; give "
         "--chunk",
         extents_text(sample), kFewestSteps, kFewestPoints);
   }
