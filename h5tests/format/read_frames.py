@@ -2,18 +2,17 @@
 section to predictions of frames. Integers throughout; slow and plain. May not import anything of the engine.
 """
 import itertools
-import json
 
 import numpy as np
 from read_payload import MOST, Bytes, require
-from read_three_branch import Weights
+from read_weights import WeightsFile
 
 
 class Frames:
     """How frames are predicted. `levels`: of the order between; None where the order is causal."""
 
     def __init__(self, path, latents):
-        self.weights = Weights(path)
+        self.weights = WeightsFile(path)
         self.rank, self.history, self.tile, self.halo = (self.weights.config[k]
                                                          for k in ("rank", "history", "tile", "halo"))
         r = Bytes(latents)
@@ -40,8 +39,8 @@ class Frames:
         for first in itertools.product(*(range(0, k, self.tile) for k in n)):
             part = x[np.ix_(*(self.places(a, f, n[a]) for a, f in enumerate(first)))]
             inside = tuple(slice(f, f + self.tile) for f in first)
-            y = self.weights.run(name, part)[..., 0]
-            out[inside] = y[tuple(slice(k) for k in out[inside].shape)]
+            (y,) = self.weights.run(name, part)
+            out[inside] = y[..., 0][tuple(slice(k) for k in out[inside].shape)]
         down = 40 - self.shift
         half = 1 << down - 1 if down else 0
         return np.clip(self.offset + ((out * ((1 << 40) // self.mantissa) + half) >> down), -MOST, MOST).reshape(shape)

@@ -2,7 +2,6 @@
 weights file and a section to the base. Integers throughout; slow and plain. May not import anything of the engine.
 """
 import itertools
-import json
 import math
 
 import numpy as np
@@ -10,12 +9,6 @@ from read_payload import Bytes, Residuals, Table, require
 from read_weights import WeightsFile
 
 LATTICE = 1 << 30
-
-
-class Weights(WeightsFile):
-    def __init__(self, path):
-        super().__init__(path)
-        self.config = json.loads(self.metadata["config"])
 
 
 class Coder:
@@ -64,7 +57,7 @@ class Coder:
 
 def read_base(path, section, extents):
     """The base of a chunk of these extents, flat."""
-    weights = Weights(path)
+    weights = WeightsFile(path)
     rank, step, tile = (weights.config[k] for k in ("rank", "step", "tile"))
     given = weights.program("decode")["inputs"][0]
     halo, channels, limit = (given["shape"][0] - tile) // 2, given["shape"][-1], given["max"]

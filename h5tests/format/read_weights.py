@@ -16,6 +16,7 @@ class WeightsFile:
         n = struct.unpack("<Q", data[:8])[0]
         self.header, self.data = json.loads(data[8:8 + n]), data[8 + n:]
         self.metadata = self.header["__metadata__"]
+        self.config = json.loads(self.metadata["config"])
         self.hash = int.from_bytes(hashlib.sha256(data).digest()[:8], "big")  # what payloads call it by
 
     def array(self, name):
