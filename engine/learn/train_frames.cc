@@ -20,7 +20,6 @@ namespace h5neural::learn {
 namespace {
 
 constexpr int64_t kWindows = 3, kWindow = 96;      // of a step, and points of each along its axes
-constexpr int64_t kForgotten = 8;                  // one window in so many
 constexpr int64_t kValidation = 2, kReported = 6;  // steps' worth of windows
 // Extents of windows and tiles are multiples of it: of the coarsest cell, and for the loss.
 constexpr int64_t kStep = 8;
@@ -127,18 +126,6 @@ class FramesTraining {
     return {before + (torch::rand_like(before) - 0.5) * bin, inner(x.narrow(1, o_.history, 1)), bin};
   }
 
-  // At its start a series has no frames further back; the first one stands for those. So now and then the
-  // oldest frames are those after them, repeated.
-  void forget_some(torch::Tensor& seen) const {
-    if (o_.history == 1) return;
-    for (int64_t i = 0; i < seen.size(0); ++i) {
-      if (torch::randint(kForgotten, {1}).item<int64_t>() != 0) continue;
-      const int64_t known = 1 + torch::randint(o_.history - 1, {1}).item<int64_t>(),
-                    missing = o_.history - known;
-      seen[i].narrow(0, 0, missing).copy_(seen[i].narrow(0, missing, 1).expand({missing, -1, -1}));
-    }
-  }
-
   int64_t window() const {
     return std::min(kWindow, (std::min(extents_[0], extents_[1]) + kStep - 1) / kStep * kStep);
   }
@@ -162,8 +149,7 @@ class FramesTraining {
   }
 
   torch::Tensor loss(bool quantise) {
-    Windows w = windows(0, train_, 0, window());
-    forget_some(w.seen);
+    const Windows w = windows(0, train_, 0, window());
     return cost(w, net_->forward(w.seen, quantise));
   }
 
