@@ -145,7 +145,7 @@ class CorrectionsTraining {
 
  private:
   void sample() {
-    constexpr double kShareOfTime = 0.15;
+    constexpr double kShareOfTime = 0.4;
     constexpr int64_t kOneInSo = 10;  // of arrays of one chunk is kept apart
     std::vector<ChunkRange> learn, apart;
     std::istringstream in(o_.variable);
