@@ -31,9 +31,7 @@ class NetworkColumn {
  public:
   NetworkColumn(int16_t* out, ptrdiff_t stride) : out_(out), stride_(stride) {}
   void put(V32 v) {
-    const I32 d;
     const hn::Rebind<int16_t, I32> half;
-    (void)d;
     hn::StoreU(hn::DemoteTo(half, v), half, out_);
     out_ += stride_;
   }
