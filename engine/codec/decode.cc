@@ -96,25 +96,26 @@ std::vector<int32_t> walked_points(const Payload& p, const Lattice& lattice, con
   return points;
 }
 
-std::vector<int32_t> transformed_points(const Payload& p, const Lattice& lattice, const Specials& specials,
-                                        ByteReader& r) {
+// What every way to code lattice points is given.
+WalkInput plain_input(const Payload& p, const Lattice& lattice, const Specials& specials) {
   WalkInput in;
   in.n = fold(p.extents);
   in.step_bits = lattice.step_bits;
   in.skip = specials.classes;
+  return in;
+}
+
+std::vector<int32_t> transformed_points(const Payload& p, const Lattice& lattice, const Specials& specials,
+                                        ByteReader& r) {
   std::vector<int32_t> points(p.extents.count());
-  decode_transform(in, r.take(r.left()), points);
+  decode_transform(plain_input(p, lattice, specials), r.take(r.left()), points);
   return points;
 }
 
 std::vector<int32_t> framed_points(const Payload& p, const Lattice& lattice, const Specials& specials,
                                    ByteReader& r) {
-  WalkInput in;
-  in.n = fold(p.extents);
-  in.step_bits = lattice.step_bits;
-  in.skip = specials.classes;
   std::vector<int32_t> points(p.extents.count());
-  decode_frame_series(p, in, r.take(r.left()), points);
+  decode_frame_series(p, plain_input(p, lattice, specials), r.take(r.left()), points);
   return points;
 }
 

@@ -29,6 +29,17 @@ inline ResidualTable residual_table(const TableChoice& t) {
   return {&table(t.shape, t.scale - 4 * low_bits), low_bits};
 }
 
+// Reader: the table of each context where the side information says which of them have one of their own.
+inline ContextTables told_tables(SideModels& models, BitDecoder& side) {
+  ContextTables tables{};
+  for (int x = 0; x < kContexts; ++x) {
+    const int suggested = suggested_scale(x);
+    tables[static_cast<size_t>(x)] =
+        residual_table(models.told(side) ? models.table(side, suggested) : models.implied(suggested));
+  }
+  return tables;
+}
+
 // 0, -1, 1, -2, ... in order.
 inline int symbol_of(int32_t v) { return (v * 2) ^ (v >> 31); }
 inline int32_t value_of(uint8_t symbol) { return (symbol >> 1) ^ -(symbol & 1); }

@@ -39,33 +39,13 @@ class SeriesDecoder {
  private:
   void frame(const Schedule& schedule, const std::vector<Rung>& rungs, std::span<int32_t> decoded) {
     LevelState state = root_level(in_, schedule, rungs.back());
-    root(state);
+    number_root(in_, state, [&](int64_t, int32_t) { return root_.decode(side_); });
     coset_number_ = 0;
     for (size_t l = schedule.levels.size(); l-- > 0;) {
       state = refine(in_, state, schedule, rungs[l], l);
-      level(state);
+      for_cosets(in_, state, coset_, [&] { coset(state); });
     }
     finish_field(in_, state, decoded);
-  }
-
-  void root(LevelState& s) {
-    int64_t last = 0;
-    for_root_points(in_, s, [&](int64_t at) {
-      if (in_.skip.empty() || !in_.skip[at]) {
-        last = clamp_lattice(last + int64_t{root_.decode(side_)} * s.bin);
-      }
-      return static_cast<int32_t>(last);
-    });
-  }
-
-  void level(LevelState& s) {
-    uint32_t known = 1;
-    int order = 0;
-    for (const uint8_t axes : coset_order(s.level.mask)) {
-      begin_coset(in_, s, axes, order++, known, coset_);
-      if (coset_.points > 0) coset(s);
-      known |= 1u << axes;
-    }
   }
 
   // What is said of a coset once for a group.
@@ -84,11 +64,7 @@ class SeriesDecoder {
     s.blend = models_.blend(side_);
     models_.weights(side_, weights_[static_cast<size_t>(c.order)]);
     s.weights = weights_[static_cast<size_t>(c.order)];
-    for (int x = 0; x < kContexts; ++x) {
-      const int suggested = suggested_scale(x);
-      s.tables[static_cast<size_t>(x)] =
-          residual_table(models_.told(side_) ? models_.table(side_, suggested) : models_.implied(suggested));
-    }
+    s.tables = told_tables(models_, side_);
     return s;
   }
 

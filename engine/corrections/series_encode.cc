@@ -107,7 +107,7 @@ class SeriesEncoder {
       for (size_t l = schedule_.levels.size(); l-- > 0;) {
         state = refine(in_, state, schedule_, rungs_[l], l);
         share_ = share_at(in_, l);
-        level(state);
+        for_cosets(in_, state, coset_, [&] { coset(state); });
       }
       finish_field(in_, state, decoded_.subspan(at, size_));
     }
@@ -117,26 +117,11 @@ class SeriesEncoder {
   double left(int64_t at) const { return frame_[at] - share_of(in_.base[at], share_); }
 
   void root(LevelState& s) {
-    int64_t last = 0;
     roots_.emplace_back();
-    for_root_points(in_, s, [&](int64_t at) {
-      if (in_.skip.empty() || !in_.skip[at]) {
-        const int32_t q = quantise(left(at), static_cast<int32_t>(last), 1.0 / s.bin);
-        roots_.back().push_back(q);
-        last = clamp_lattice(last + int64_t{q} * s.bin);
-      }
-      return static_cast<int32_t>(last);
+    number_root(in_, s, [&](int64_t at, int32_t before) {
+      roots_.back().push_back(quantise(left(at), before, 1.0 / s.bin));
+      return roots_.back().back();
     });
-  }
-
-  void level(LevelState& s) {
-    uint32_t known = 1;
-    int order = 0;
-    for (const uint8_t axes : coset_order(s.level.mask)) {
-      begin_coset(in_, s, axes, order++, known, coset_);
-      if (coset_.points > 0) coset(s);
-      known |= 1u << axes;
-    }
   }
 
   void coset(LevelState& s) {

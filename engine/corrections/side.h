@@ -45,6 +45,9 @@ struct NetworkChoice {
 };
 constexpr int kMostQuarters = 7;
 
+// The scale that a context suggests before anything is said about its table.
+inline int suggested_scale(int context) { return kTableUnitScale + 2 * (context - 10) + 1; }
+
 class SideModels {
  public:
   void predictor(BitEncoder& c, int order, const PredictorChoice& p);

@@ -128,6 +128,30 @@ void for_root_points(const WalkInput& in, LevelState& root, Value&& value) {
   });
 }
 
+// The values of the root, each from the one before and number(at, before), its difference from it in bins.
+// Not asked for points that are skipped.
+template <class Number>
+void number_root(const WalkInput& in, LevelState& root, Number&& number) {
+  int32_t last = 0;
+  for_root_points(in, root, [&](int64_t at) {
+    if (in.skip.empty() || !in.skip[at]) last = clamp_lattice(last + int64_t{number(at, last)} * root.bin);
+    return last;
+  });
+}
+
+// Calls visit() for each coset of a level that has points, in order; it is begun in `coset`, and visit()
+// accepts it.
+template <class Visit>
+void for_cosets(const WalkInput& in, const LevelState& level, CosetState& coset, Visit&& visit) {
+  uint32_t known = 1;
+  int order = 0;
+  for (const uint8_t axes : coset_order(level.level.mask)) {
+    begin_coset(in, level, axes, order++, known, coset);
+    if (coset.points > 0) visit();
+    known |= 1u << axes;
+  }
+}
+
 // The coefficients that a choice stands for, units of 2^-kCoefficientBits, the first one that of the nearest
 // pair.
 std::vector<int32_t> coefficients(const WalkInput& in, const CosetGeometry& geometry,
@@ -148,9 +172,6 @@ inline int64_t rows_of(const CosetState& c) { return c.points / c.count[kAxes - 
 inline int context_origin(const WalkInput& in, const LevelState& level) {
   return 2 * (in.step_bits + 4) - level.level.finer / 2 + 1 - 10;  // context 10: one bin
 }
-
-// The scale that a context suggests before anything is said about its table.
-inline int suggested_scale(int context) { return kTableUnitScale + 2 * (context - 10) + 1; }
 
 // Weight of index k in units of 2^-16.
 int32_t context_weight(int index);

@@ -38,7 +38,7 @@ class WalkDecoder {
     root(state);
     for (size_t l = schedule.levels.size(); l-- > 0;) {
       state = refine(in_, state, schedule, rungs[l], l);
-      level(state);
+      for_cosets(in_, state, coset_, [&] { coset(state); });
     }
     residuals_.finish();
     finish_field(in_, state, decoded);
@@ -53,7 +53,7 @@ class WalkDecoder {
     root(state);
     for (; last > 0 && points(rungs[last - 1].grid) <= most; --last) {
       state = refine(in_, state, schedule, rungs[last - 1], last - 1);
-      level(state);
+      for_cosets(in_, state, coset_, [&] { coset(state); });
     }
     const Rung& rung = rungs[last];
     std::vector<int32_t> row(static_cast<size_t>(rung.grid[kAxes - 1]));
@@ -72,23 +72,7 @@ class WalkDecoder {
  private:
   void root(LevelState& s) {
     IntModel model;
-    int64_t last = 0;
-    for_root_points(in_, s, [&](int64_t at) {
-      if (in_.skip.empty() || !in_.skip[at]) {
-        last = clamp_lattice(last + int64_t{model.decode(side_)} * s.bin);
-      }
-      return static_cast<int32_t>(last);
-    });
-  }
-
-  void level(LevelState& s) {
-    uint32_t known = 1;
-    int order = 0;
-    for (const uint8_t axes : coset_order(s.level.mask)) {
-      begin_coset(in_, s, axes, order++, known, coset_);
-      if (coset_.points > 0) coset(s);
-      known |= 1u << axes;
-    }
+    number_root(in_, s, [&](int64_t, int32_t) { return model.decode(side_); });
   }
 
   void coset(LevelState& s) {
@@ -123,12 +107,7 @@ class WalkDecoder {
   void learning(const LevelState& s, const ContextTaps& taps) {
     CosetState& c = coset_;
     const int blend = models_.blend(side_);
-    ContextTables tables{};
-    for (int x = 0; x < kContexts; ++x) {
-      const int suggested = suggested_scale(x);
-      tables[x] =
-          residual_table(models_.told(side_) ? models_.table(side_, suggested) : models_.implied(suggested));
-    }
+    const ContextTables tables = told_tables(models_, side_);
     Places places(in_, s, c);
     const int planes = c.count[slowest_axis(in_.n)];
     const int64_t plane = c.points / planes;

@@ -33,7 +33,7 @@ class WalkEncoder {
     for (size_t l = schedule_.levels.size(); l-- > 0;) {
       take_off(l);
       state = refine(in_, state, schedule_, rungs[l], l);
-      level(state);
+      for_cosets(in_, state, coset_, [&] { coset(state); });
     }
     decoded.resize(target_.size());
     finish_field(in_, state, decoded);
@@ -58,25 +58,11 @@ class WalkEncoder {
 
   void root(LevelState& s) {
     IntModel model;
-    int64_t last = 0;
-    for_root_points(in_, s, [&](int64_t at) {
-      if (in_.skip.empty() || !in_.skip[at]) {
-        const int32_t q = quantise(target_[at], static_cast<int32_t>(last), 1.0 / s.bin);
-        model.encode(side_, q);
-        last = clamp_lattice(last + int64_t{q} * s.bin);
-      }
-      return static_cast<int32_t>(last);
+    number_root(in_, s, [&](int64_t at, int32_t before) {
+      const int32_t q = quantise(target_[at], before, 1.0 / s.bin);
+      model.encode(side_, q);
+      return q;
     });
-  }
-
-  void level(LevelState& s) {
-    uint32_t known = 1;
-    int order = 0;
-    for (const uint8_t axes : coset_order(s.level.mask)) {
-      begin_coset(in_, s, axes, order++, known, coset_);
-      if (coset_.points > 0) coset(s);
-      known |= 1u << axes;
-    }
   }
 
   void coset(LevelState& s) {

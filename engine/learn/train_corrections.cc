@@ -178,7 +178,7 @@ class CorrectionsTraining {
   // Points of groups that take few bits count more: payloads are compared as ratios.
   void draw() {
     const torch::NoGradGuard none;
-    const auto bits = plain_bits(train_);
+    const auto bits = plain_bits(train_.residual, train_.context);
     const auto ones = torch::ones_like(bits);
     const auto zeros = torch::zeros({train_.groups});
     const auto count = zeros.index_add(0, train_.group, ones).clamp_min(1);
@@ -189,7 +189,9 @@ class CorrectionsTraining {
     drawn_ = torch::searchsorted(sums, places).clamp_max(train_.size() - 1);
   }
 
-  Tensor plain_bits(const Samples& s) { return net_->bits(s.residual.round(), bins_expected(s.context)); }
+  Tensor plain_bits(const Tensor& residual, const Tensor& context) {
+    return net_->bits(residual.round(), bins_expected(context));
+  }
 
   // Bits of each point when the network is followed in full; `soft`: with edges that a gradient can climb.
   Tensor refined_bits(const Tensor& outputs, const Tensor& residual, const Tensor& context, bool soft) {
@@ -214,31 +216,40 @@ class CorrectionsTraining {
     return refined_bits(net_->forward(x), r, train_.context.index_select(0, i), true).mean();
   }
 
-  // Mean over the groups kept apart of their bits with the network over those without; where it is worse it
-  // is not followed.
-  double validate() {
-    return share(apart_, [this](const Tensor& x) { return net_->forward(x); });
-  }
+  // Bits of each group kept apart, with the network followed in full and without.
+  struct GroupBits {
+    Tensor with, without;
+  };
   template <class Outputs>
-  double share(const Samples& s, Outputs&& outputs) {
+  GroupBits group_bits(Outputs&& outputs) {
     const torch::NoGradGuard none;
-    Tensor with = torch::zeros({s.groups}), without = torch::zeros({s.groups});
+    const Samples& s = apart_;
+    GroupBits bits{torch::zeros({s.groups}), torch::zeros({s.groups})};
     constexpr int64_t kStep = 1 << 16;
     for (int64_t at = 0; at < s.size(); at += kStep) {
       const int64_t n = std::min(kStep, s.size() - at);
       const auto part = [&](const Tensor& t) { return t.narrow(0, at, n); };
-      with.index_add_(0, part(s.group),
-                      refined_bits(outputs(part(s.inputs)), part(s.residual), part(s.context), false));
-      without.index_add_(0, part(s.group),
-                         net_->bits(part(s.residual).round(), bins_expected(part(s.context))));
+      const auto residual = part(s.residual), context = part(s.context);
+      bits.with.index_add_(0, part(s.group), refined_bits(outputs(part(s.inputs)), residual, context, false));
+      bits.without.index_add_(0, part(s.group), plain_bits(residual, context));
     }
-    constexpr double kHeader = 200;  // bits that a group has besides
-    return ((with + kHeader) / (without + kHeader)).clamp_max(1).mean().item<double>();
+    return bits;
   }
+  GroupBits float_bits() {
+    return group_bits([this](const Tensor& x) { return net_->forward(x); });
+  }
+
+  // Mean over the groups of their bits with the network over those without; where it is worse it is not
+  // followed.
+  static double share(const GroupBits& bits) {
+    constexpr double kHeader = 200;  // bits that a group has besides
+    return ((bits.with + kHeader) / (bits.without + kHeader)).clamp_max(1).mean().item<double>();
+  }
+  double validate() { return share(float_bits()); }
 
   // ---- export
 
-  // Rounded weights of layer k: finest power of two at which 16 bits hold them and sums stay below 2^30.
+  // The layers as integers, what requantises them between.
   WeightsWriter weights() {
     WeightsWriter w;
     ProgramWriter p(w, "refine.");
@@ -277,19 +288,20 @@ class CorrectionsTraining {
     const Bytes bytes = w.bytes();
     const WeightsFile file(bytes, sha256(bytes), o_.out);
     const Program program = file.program("refine");
-    const double
-        floats = validate(),
-        integers = share(apart_, [&](const Tensor&x) {
+    const GroupBits
+        floats = float_bits(),
+        integers = group_bits([&](const Tensor&x) {
           std::vector<Batch> in(1);
           for (const double v : to_doubles(x)) in[0].push_back(static_cast<int32_t>(v));
           const Batch y = h5neural::run(program, in, static_cast<size_t>(x.size(0)))[0];
           const auto out = torch::tensor(std::vector<float>(y.begin(), y.end())).view({-1, kNetworkOutputs});
           return out * torch::tensor({kMove, kChange});
         });
+    const double lost = (integers.with.sum() / floats.with.sum()).item<double>() - 1;
     std::ostringstream out;
     out << "Bits of the residuals with the network over those without, mean over " << apart_.groups
-        << " codings (chunk and bound) kept apart: " << integers << "; with float weights " << floats
-        << ", so integers lose " << 100 * (integers / floats - 1) << " %.\n";
+        << " codings (chunk and bound) kept apart, 1 where it is worse: " << share(integers)
+        << ". Of all bits together integers lose " << 100 * lost << " % against float weights.\n";
     finish_training(o_, w, {"refine"}, progress, out.str());
   }
 
