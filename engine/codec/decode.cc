@@ -109,6 +109,9 @@ std::vector<int32_t> transformed_points(const Payload& p, const Lattice& lattice
                                         ByteReader& r) {
   std::vector<int32_t> points(p.extents.count());
   decode_transform(plain_input(p, lattice, specials), r.take(r.left()), points);
+  const std::shared_ptr<const Model> model = model_of(p);
+  if (model != nullptr && model->network() != nullptr) fail_corrupt("its model is not for a transform");
+  add_base(base_field(p, model.get()), points);
   return points;
 }
 

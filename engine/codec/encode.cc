@@ -21,6 +21,7 @@
 #include "corrections/repeats.h"
 #include "corrections/walk.h"
 #include "models/model.h"
+#include "models/residual_cost.h"
 #include "payload/header.h"
 #include "specials/specials.h"
 #include "support/parallel.h"
@@ -40,6 +41,8 @@ constexpr uint32_t kStraightFrom = 5;
 constexpr uint32_t kGeneralModelsFrom = 7;
 // A network in the walk is tried where the walk takes at most this many times the bytes of the best.
 constexpr double kNetworkNear = 1.15;
+// Of models' fields, those whose estimate is at most this many times the best one are coded.
+constexpr double kProposalNear = 1.15;
 // A search ends at this many times the size of the best.
 constexpr double kHopeless = 1.2;
 // A step of the transform in bins, and what a bit is worth in squared steps: measured best on the average of
@@ -181,13 +184,19 @@ class Encoder {
     return w;
   }
 
+  // Where the base comes from: a model and its latents, or a reference and its bytes, or neither.
+  struct Base {
+    const Model* model = nullptr;
+    Bytes latents, reference{0};
+  };
+
   void offer_plain(const Setting& s, const Lattice& lattice, const WalkInput& in, const Audition& schedules,
                    const std::vector<double>& target) {
     const size_t walk = offer_walks(s, lattice, in, schedules.best, target, {});
     if (params_.effort == 0) return;
     if (parts_.reference) offer_reference(s, lattice, in, target, {schedules.bytes, walk});
     if (parts_.repeats) offer_repeats(s);
-    if (parts_.transform && rmse_limit_ < 0) offer_transform(s, lattice, in, schedules, target);
+    if (parts_.transform && rmse_limit_ < 0) offer_transform(s, lattice, in, schedules, target, {});
   }
 
   // What a walk takes on the part and on the whole, by which to judge others from what they take on the part;
@@ -203,9 +212,9 @@ class Encoder {
     }
   };
 
-  // A wavelet beside the walk, under a pointwise bound.
+  // A wavelet beside the walk, under a pointwise bound. `target`: less the field of the base.
   void offer_transform(const Setting& s, const Lattice& lattice, const WalkInput& in,
-                       const Audition& schedules, const std::vector<double>& target) {
+                       const Audition& schedules, const std::vector<double>& target, const Base& base) {
     if (params_.mode == H5N_LOSSLESS || lattice.step_bits == 0) return;
     TransformChoice choice;
     choice.pointwise = true;
@@ -222,7 +231,8 @@ class Encoder {
       std::vector<int32_t> points;
       CoefficientMemory memory;
       const Bytes section = encode_transform(in, analyse(plan, field), choice, target, memory, points);
-      finish_lattice(s, lattice, points, H5N_KIND_TRANSFORM, section, {});
+      add_base(in.base, points);
+      finish_lattice(s, lattice, points, H5N_KIND_TRANSFORM, section, base);
     }
   }
 
@@ -252,6 +262,46 @@ class Encoder {
     return models;
   }
 
+  // A model's field for the chunk, and about what it and the corrections after it will take.
+  struct Proposal {
+    std::shared_ptr<const Model> model;
+    Bytes latents;
+    std::vector<int32_t> base;
+    double bits = 0;
+  };
+
+  // Those worth a whole coding, cheapest first.
+  std::vector<Proposal> proposals(const Lattice& lattice, const std::vector<int32_t>& field) const {
+    std::vector<Proposal> all;
+    const Extents extents = extents_.folded();
+    const int32_t bin = 1 << lattice.step_bits;
+    for (const auto& model : models_with_base()) {
+      auto latents = model->encode(field, extents, bin);
+      if (!latents) continue;
+      Proposal p{model, std::move(*latents), std::vector<int32_t>(field.size())};
+      model->decode(p.latents, extents, p.base);
+      std::vector<int32_t> rest(field.size());
+      for (size_t k = 0; k < rest.size(); ++k) rest[k] = limited_difference(field[k], p.base[k]);
+      p.bits = 8 * double(p.latents.size()) + corrections_estimate(rest, extents, bin);
+      all.push_back(std::move(p));
+      std::ranges::sort(all, {}, &Proposal::bits);
+      const size_t most = params_.effort < 7 ? 2 : params_.effort < 9 ? 3 : all.size();
+      if (all.size() > most) all.pop_back();
+    }
+    std::erase_if(all, [&](const Proposal& p) { return p.bits > kProposalNear * all.front().bits; });
+    return all;
+  }
+
+  // Models whose field a walk or a transform may start from.
+  std::vector<std::shared_ptr<const Model>> models_with_base() const {
+    if (!parts_.models || params_.model == H5N_MODEL_NONE) return {};
+    auto models = models_to_try();
+    std::erase_if(models, [this](const auto& m) {
+      return m->network() != nullptr || m->frames() != nullptr || !m->serves(extents_.folded());
+    });
+    return models;
+  }
+
   // Tries every schedule, so that the automatic choice is never larger than the same model by name. Returns
   // whether there was anything to offer.
   bool offer_models(const Setting& s, const Lattice& lattice, WalkInput in,
@@ -260,24 +310,26 @@ class Encoder {
     const std::vector<std::shared_ptr<const Model>> models = models_to_try();
     if (models.empty()) return false;
     const std::vector<int32_t> field = filled(s, target);
-    const Extents extents = extents_.folded();
     bool offered = false;
-    for (const auto& model : models) {
-      if (model->network() != nullptr || !model->serves(extents)) continue;
-      if (model->frames() != nullptr) {
-        offer_frames(s, lattice, in, *model->frames(), extents, target, field);
-        offered = true;
-        continue;
-      }
-      const auto latents = model->encode(field, extents, 1 << lattice.step_bits);
-      if (!latents) continue;
-      std::vector<int32_t> base(field.size());
-      model->decode(*latents, extents, base);
-      in.base = base;
+    for (const Proposal& p : proposals(lattice, field)) {
+      in.base = p.base;
       offered = true;
-      offer_walks(s, lattice, in, schedules, target, {model.get(), *latents, Bytes{0}});
+      offer_walks(s, lattice, in, schedules, target, {p.model.get(), p.latents, Bytes{0}});
+      if (parts_.transform && rmse_limit_ < 0 && params_.effort > 0)
+        offer_transform(s, lattice, in, {schedules, 0}, less(target, p.base), {p.model.get(), p.latents, {}});
+    }
+    in.base = {};
+    for (const auto& model : models) {
+      if (model->frames() == nullptr || !model->serves(extents_.folded())) continue;
+      offer_frames(s, lattice, in, *model->frames(), extents_.folded(), target, field);
+      offered = true;
     }
     return offered;
+  }
+
+  static std::vector<double> less(std::vector<double> target, std::span<const int32_t> base) {
+    for (size_t k = 0; k < target.size(); ++k) target[k] -= base[k];
+    return target;
   }
 
   // The smallest walk once more, with a network in it.
@@ -327,9 +379,7 @@ class Encoder {
     w.bytes(section);
     base.reference = w.take();
     in.base = field;
-    std::vector<double> rest = target;
-    for (size_t k = 0; k < rest.size(); ++k) rest[k] -= field[k];
-    const Audition schedules = likely_schedules(in, target, rest);
+    const Audition schedules = likely_schedules(in, target, less(target, field));
     const int slowest = slowest_axis(in.n);
     const bool learns = *axis == slowest && in.n[slowest] >= kLeastPlanes && params_.effort >= kPlacesFrom;
     if (walk.hopeless(section.size(), schedules.bytes)) return;
@@ -458,12 +508,6 @@ class Encoder {
     Bytes reference;
     std::vector<int32_t> field;  // of the reference
     bool learns = false;
-  };
-
-  // Where the base of a walk comes from: a model and its latents, or a reference and its bytes, or neither.
-  struct Base {
-    const Model* model = nullptr;
-    Bytes latents, reference{0};
   };
 
   // Codes the chunk under each schedule, at a time where threads are to be had. Returns the bytes of the
@@ -623,6 +667,16 @@ class Encoder {
     in.step_bits = lattice.step_bits;
     in.skip = s.specials.classes;
     const std::vector<double> target = targets(s, lattice);
+    search_plans(s, lattice, in, target, {});
+    for (const Proposal& p : proposals(lattice, filled(s, target))) {
+      in.base = p.base;
+      search_plans(s, lattice, in, less(target, p.base), {p.model.get(), p.latents, {}});
+    }
+  }
+
+  // `target`: less the field of the base.
+  void search_plans(const Setting& s, const Lattice& lattice, const WalkInput& in,
+                    const std::vector<double>& target, const Base& base) {
     const std::vector<double> field = smooth_over(in.n, target, in.skip);
     const std::vector<Schedule> schedules =
         propose_schedules(in.n, target, {in.skip.begin(), in.skip.end()}, usual_error(in));
@@ -632,7 +686,7 @@ class Encoder {
     choice.step = std::ldexp(kL2Step, lattice.step_bits);
     WaveletPlan best;
     for (const WaveletPlan& plan : choose_plans(in, schedules, field, choice, plan_effort())) {
-      search_step(s, lattice, in, analyse(plan, field), target, choice);
+      search_step(s, lattice, in, analyse(plan, field), target, base, choice);
       if (best.stages.empty()) best = plan;
     }
     // Near the end of its search both are known: a part tells whether the walk can come near.
@@ -675,7 +729,7 @@ class Encoder {
   }
 
   void search_step(const Setting& s, const Lattice& lattice, const WalkInput& in, const Analysis& analysis,
-                   const std::vector<double>& target, TransformChoice& choice) {
+                   const std::vector<double>& target, const Base& base, TransformChoice& choice) {
     constexpr int kRounds = 6;
     constexpr double kNearly = 1.004;  // of the error that is allowed
     CoefficientMemory memory;
@@ -683,12 +737,13 @@ class Encoder {
     for (int round = 0; round < kRounds; ++round) {
       std::vector<int32_t> points;
       const Bytes section = encode_transform(in, analysis, choice, target, memory, points);
+      add_base(in.base, points);
       // The largest error stands in the header as the pointwise bound.
       Setting found = s;
       found.bound = found.abs_bound = short_double_above(largest_error(s, lattice, points));
       round_size_ = std::numeric_limits<size_t>::max();
       round_rmse_ = 0;
-      finish_lattice(found, lattice, points, H5N_KIND_TRANSFORM, section, {});
+      finish_lattice(found, lattice, points, H5N_KIND_TRANSFORM, section, base);
       if (round_rmse_ <= 0) return;
       const double factor = rmse_limit_ / round_rmse_;
       if (factor >= 1 && factor < kNearly) return;

@@ -3,6 +3,7 @@
 
 #include "models/corrections.h"
 #include "models/frames.h"
+#include "models/latent_frames.h"
 #include "models/linear.h"
 #include "models/swae.h"
 #include "models/three_branch.h"
@@ -15,6 +16,9 @@ std::shared_ptr<const Model> make_model(const WeightsFile& file) {
   if (file.family() == "three-branch") return make_three_branch(file);
   if (file.family() == "corrections") return make_corrections(file);
   if (file.family() == "frames") return make_frames(file);
+  for (const char* family : {"vae", "contextual", "dcae", "diffusion"}) {
+    if (file.family() == family) return make_latent_frames(file);
+  }
   throw Failure(H5N_ERR_CORRUPT, "h5neural: the weights '" + file.name() + "' are of family '" +
                                      file.family() +
                                      "', which this version does not know; install a newer h5neural");

@@ -7,15 +7,16 @@
 #include <cstdint>
 #include <cstdlib>
 #include <span>
+#include <vector>
 
 #include "support/extents.h"
 
 namespace h5neural {
 
 // Bits of a table of rounded residuals: its entropy times the number of values.
-class ResidualTable {
+class SampleTable {
  public:
-  explicit ResidualTable(int32_t bin) : bin_(bin) {}
+  explicit SampleTable(int32_t bin) : bin_(bin) {}
   void add(int64_t r) {
     const int64_t half = bin_ / 2, q = (r >= 0 ? r + half : r - half) / bin_;
     ++count_;
@@ -48,7 +49,7 @@ class ResidualTable {
 // twice the logarithm of what lies beyond the table. Right where residuals are rare, as they are under a good
 // base; above the truth where they are smooth, since the corrections predict too.
 inline double residual_entropy(std::span<const int32_t> field, std::span<const int32_t> base, int32_t bin) {
-  ResidualTable table(bin);
+  SampleTable table(bin);
   for (size_t i = 0; i < field.size(); ++i) table.add(int64_t{field[i]} - base[i]);
   return table.bits();
 }
@@ -60,7 +61,7 @@ inline double plain_entropy(std::span<const int32_t> field, const Extents& exten
   size_t stride = 1;
   for (int axis = 2; axis >= 0; --axis) {
     const auto n = static_cast<size_t>(extents.n[static_cast<size_t>(axis)]);
-    ResidualTable table(bin);
+    SampleTable table(bin);
     const size_t every = std::max<size_t>(1, field.size() / 30000) | 1;
     for (size_t i = stride; i + stride < field.size(); i += every) {
       const size_t at = i / stride % n;
@@ -72,6 +73,20 @@ inline double plain_entropy(std::span<const int32_t> field, const Extents& exten
     stride *= n;
   }
   return best < 0 ? 1e300 : best * static_cast<double>(field.size());
+}
+
+// About what corrections pay for a field of what is left, whatever its extents, in bits.
+inline double corrections_estimate(std::span<const int32_t> rest, const Extents& extents, int32_t bin) {
+  Extents three{3, {1, 1, 1}};  // the slowest axes as one
+  for (int a = 0; a < extents.rank; ++a)
+    three.n[static_cast<size_t>(std::max(0, a + 3 - extents.rank))] *= extents.n[static_cast<size_t>(a)];
+  const std::vector<int32_t> zero(rest.size());
+  return std::min(plain_entropy(rest, three, bin), residual_entropy(rest, zero, bin));
+}
+
+// A difference that stays clear of the ends of its type.
+inline int32_t limited_difference(int64_t a, int64_t b) {
+  return static_cast<int32_t>(std::clamp<int64_t>(a - b, INT32_MIN / 2, INT32_MAX / 2));
 }
 
 // For few values, which make no table: sum of log2(1 + (2 r / bin)^4) / 2. Nothing while the residual r stays

@@ -9,9 +9,6 @@
 namespace h5neural {
 namespace {
 
-constexpr int64_t kMaxLattice = int64_t{1} << 30;
-constexpr int kMantissaBits = 13;  // a mantissa lies in [2^13, 2^14)
-constexpr int kMostShift = 60;
 constexpr size_t kMostChannels = 64;
 constexpr uint64_t kMostPoints = uint64_t{1} << 31;
 constexpr uint64_t kMostSpare = 8;  // points computed for each one of the chunk
@@ -19,9 +16,6 @@ constexpr int64_t kMostStep = 16;
 
 // Groups of tiles run at once, bounded in memory: numbers of all values of a group.
 constexpr uint64_t kGroupNumbers = uint64_t{1} << 22;
-
-uint64_t zigzag(int64_t v) { return (static_cast<uint64_t>(v) << 1) ^ static_cast<uint64_t>(v >> 63); }
-int64_t unzigzag(uint64_t v) { return static_cast<int64_t>(v >> 1) ^ -static_cast<int64_t>(v & 1); }
 
 // The shape [n, n, (n,) last].
 std::vector<uint32_t> cube(int rank, int64_t n, size_t last) {
@@ -87,14 +81,11 @@ bool ThreeBranch::serves(const Extents& e) const {
   return grid.tile_count() * static_cast<uint64_t>(grid.tile_points()) <= kMostSpare * e.count();
 }
 
-// u8 gain | u8 mean_bits | u8 shift | u16 mantissa | varint mean / 2^mean_bits, zigzag | latents
+// u8 gain | BaseScale | latents
 Bytes ThreeBranch::write(const Section& s, const TileGrid& grid) const {
   ByteWriter w;
   w.put(static_cast<uint8_t>(s.gain));
-  w.put(static_cast<uint8_t>(s.mean_bits));
-  w.put(static_cast<uint8_t>(s.shift));
-  w.put(static_cast<uint16_t>(s.mantissa));
-  w.varint(zigzag(s.mean >> s.mean_bits));
+  s.scale.write(w);
   w.bytes(coder_.write(
       {grid.slices, {grid.cells[0], grid.cells[1], grid.cells[2]}, static_cast<int64_t>(channels_)}, s.gain,
       s.q));
@@ -105,16 +96,8 @@ ThreeBranch::Section ThreeBranch::read(ByteSpan section, const TileGrid& grid) c
   ByteReader r(section);
   Section s;
   s.gain = r.get<uint8_t>();
-  s.mean_bits = r.get<uint8_t>();
-  s.shift = r.get<uint8_t>();
-  s.mantissa = r.get<uint16_t>();
   if (s.gain >= coder_.gains()) fail_corrupt("a gain of the model is out of its range");
-  if (s.mean_bits > 30 || s.shift > kMostShift || s.mantissa >> kMantissaBits != 1)
-    fail_corrupt("a scale of the model is out of its range");
-  const int64_t mean = unzigzag(r.varint());
-  if (mean > kMaxLattice >> s.mean_bits || mean < -(kMaxLattice >> s.mean_bits))
-    fail_corrupt("the mean of the model is out of its range");
-  s.mean = mean * (int64_t{1} << s.mean_bits);
+  s.scale = BaseScale::read(r);
   s.q = coder_.read(
       r.take(r.left()),
       {grid.slices, {grid.cells[0], grid.cells[1], grid.cells[2]}, static_cast<int64_t>(channels_)}, s.gain);
@@ -148,7 +131,7 @@ void ThreeBranch::decode(ByteSpan section, const Extents& extents, std::span<int
     for (size_t t = static_cast<size_t>(g) * group; t < count && of.size() < group; ++t) of.push_back(t);
     const Batch y = decode_tiles(s, grid, of);
     for (size_t k = 0; k < of.size(); ++k) {
-      grid.each_point(of[k], [&](size_t p, size_t at) { base[at] = value(s, y[k * points + p]); });
+      grid.each_point(of[k], [&](size_t p, size_t at) { base[at] = s.scale.value(y[k * points + p]); });
     }
   });
 }
@@ -164,8 +147,8 @@ LatentArray ThreeBranch::latents(ByteSpan section, const Extents& extents) const
     a.grid.push_back(static_cast<uint64_t>(grid.cells[static_cast<size_t>(axis)]));
   a.numbers = a.latents = channels_;
   for (size_t i = 0; i < s.q.size(); ++i) a.values.push_back(s.q[i] * coder_.step(s.gain, i % channels_));
-  a.scale.assign(grid.cell_count(), std::ldexp(static_cast<double>(s.mantissa), -s.shift));
-  a.offset.assign(grid.cell_count(), static_cast<double>(s.mean));
+  a.scale.assign(grid.cell_count(), std::ldexp(static_cast<double>(s.scale.mantissa), -s.scale.shift));
+  a.offset.assign(grid.cell_count(), static_cast<double>(s.scale.mean));
   return a;
 }
 

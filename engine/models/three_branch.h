@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "exact/backend.h"
+#include "models/base_scale.h"
 #include "models/latent_coder.h"
 #include "models/model.h"
 #include "models/tiles.h"
@@ -37,25 +38,16 @@ class ThreeBranch final : public Model {
  private:
   friend class ThreeBranchEncoder;
 
-  // A latents section taken apart: base = mean + (y * mantissa + 2^(shift-1)) >> shift.
+  // A latents section taken apart.
   struct Section {
     size_t gain = 0;
-    int64_t mean = 0;  // a multiple of 2^mean_bits
-    int mean_bits = 0;
-    int32_t mantissa = 0;
-    int shift = 0;
+    BaseScale scale;
     std::vector<int32_t> q;  // [cells of the grid, channels], in steps of the gain
   };
   Bytes write(const Section& s, const TileGrid& grid) const;
   Section read(ByteSpan section, const TileGrid& grid) const;
   // The tiles of `of`, decoded: [tiles, points of a tile].
   Batch decode_tiles(const Section& s, const TileGrid& grid, std::span<const size_t> of) const;
-  static int32_t value(const Section& s, int32_t y) {
-    const int64_t half = s.shift == 0 ? 0 : int64_t{1} << (s.shift - 1);
-    constexpr int64_t kMost = int64_t{1} << 30;
-    return static_cast<int32_t>(
-        std::clamp(s.mean + ((int64_t{y} * s.mantissa + half) >> s.shift), -kMost, kMost));
-  }
   TileGrid grid_of(const Extents& extents) const { return {extents, shape_}; }
 
   std::string name_;

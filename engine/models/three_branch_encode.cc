@@ -25,7 +25,7 @@ class ThreeBranchEncoder {
  public:
   ThreeBranchEncoder(const ThreeBranch& model, std::span<const int32_t> field, const Extents& extents,
                      int32_t bin)
-      : m_(model), field_(field), grid_(model.grid_of(extents)), bin_(bin) {}
+      : m_(model), field_(field), grid_(model.grid_of(extents)), bin_(bin), moments_(field) {}
 
   std::optional<Bytes> run() {
     if (!set_scale()) return std::nullopt;
@@ -51,24 +51,14 @@ class ThreeBranchEncoder {
 
   // Mean and deviation of the field. False where no gain was learned for such a bin.
   bool set_scale() {
-    double sum = 0, squares = 0;
-    for (const int32_t v : field_) sum += v;
-    mean_ = sum / static_cast<double>(field_.size());
-    for (const int32_t v : field_) squares += (v - mean_) * (v - mean_);
-    deviation_ = std::sqrt(squares / static_cast<double>(field_.size()));
-    ratio_ = bin_ / deviation_ * 65536;
+    ratio_ = bin_ / moments_.deviation * 65536;
     if (!(ratio_ > static_cast<double>(m_.bins_.front()) / kBeyond &&
           ratio_ < static_cast<double>(m_.bins_.back()) * kBeyond)) {
       return false;
     }
-    const double scale = std::ldexp(deviation_, -kThreeBranchOutBits);
-    section_.shift = 13 - std::ilogb(scale);
-    if (section_.shift < 0 || section_.shift > 60) return false;
-    section_.mantissa = std::min<int32_t>(
-        (1 << 14) - 1, static_cast<int32_t>(std::lround(std::ldexp(scale, section_.shift))));
-    section_.mean_bits = std::max(0, std::ilogb(bin_ / 4.0));
-    section_.mean = std::llround(std::ldexp(mean_, -section_.mean_bits)) * (int64_t{1} << section_.mean_bits);
-    return std::abs(section_.mean) <= int64_t{1} << 30;
+    const auto scale = BaseScale::of(moments_.mean, moments_.deviation, kThreeBranchOutBits, bin_);
+    if (scale) section_.scale = *scale;
+    return scale.has_value();
   }
 
   // The encoder's latents of some tiles: [tiles, cells of a tile, channels], in the program's units.
@@ -90,7 +80,7 @@ class ThreeBranchEncoder {
     };
     for (size_t k = 0; k < of.size(); ++k) {
       grid_.each_reflected(of[k], m_.encoder_halo_, [&](size_t at, size_t from) {
-        x[at] = static_cast<float>((field_[from] - mean_) / deviation_);
+        x[at] = static_cast<float>((field_[from] - moments_.mean) / moments_.deviation);
       });
       store(0, k, x, 1 << kThreeBranchInBits);
       if (p.inputs == 1) continue;
@@ -163,35 +153,32 @@ class ThreeBranchEncoder {
     const Batch y = m_.decode_tiles(s, grid_, std::span(&t, 1));
     std::vector<int32_t> rest(static_cast<size_t>(grid_.tile_points()));
     grid_.each_point(
-        t, [&](size_t p, size_t at) { rest[p] = difference(field_[at], ThreeBranch::value(s, y[p])); });
+        t, [&](size_t p, size_t at) { rest[p] = limited_difference(field_[at], s.scale.value(y[p])); });
     return m_.coder_.bits(latents, gain, q) + cost_of(rest);
   }
 
   double field_cost(size_t t) const {
     std::vector<int32_t> values(static_cast<size_t>(grid_.tile_points()));
-    grid_.each_point(t, [&](size_t p, size_t at) { values[p] = difference(field_[at], section_.mean); });
+    grid_.each_point(
+        t, [&](size_t p, size_t at) { values[p] = limited_difference(field_[at], section_.scale.mean); });
     return cost_of(values);
-  }
-
-  static int32_t difference(int64_t a, int64_t b) {
-    return static_cast<int32_t>(std::clamp<int64_t>(a - b, INT32_MIN / 2, INT32_MAX / 2));
   }
 
   // About what the corrections pay for a tile of differences.
   double cost_of(std::span<const int32_t> rest) const {
-    const std::vector<int32_t> zero(rest.size());
     const Extents e{3,
                     {static_cast<uint64_t>(grid_.tile[0] * grid_.step[0]),
                      static_cast<uint64_t>(grid_.tile[1] * grid_.step[1]),
                      static_cast<uint64_t>(grid_.tile[2] * grid_.step[2])}};
-    return std::min(plain_entropy(rest, e, bin_), residual_entropy(rest, zero, bin_));
+    return corrections_estimate(rest, e, bin_);
   }
 
   const ThreeBranch& m_;
   std::span<const int32_t> field_;
   TileGrid grid_;
   int32_t bin_;
-  double mean_ = 0, deviation_ = 0, ratio_ = 0;
+  FieldMoments moments_;
+  double ratio_ = 0;
   ThreeBranch::Section section_;
 };
 

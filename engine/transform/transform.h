@@ -45,6 +45,11 @@ Bytes encode_transform(const WalkInput& in, const Analysis& analysis, const Tran
 // Reader. Throws fail_corrupt on a damaged section.
 void decode_transform(const WalkInput& in, ByteSpan section, std::span<int32_t> decoded);
 
+// What a transform gave, and the base that it is the difference from, empty or as large.
+inline void add_base(std::span<const int32_t> base, std::span<int32_t> points) {
+  for (size_t k = 0; k < base.size(); ++k) points[k] = clamp_lattice(int64_t{points[k]} + base[k]);
+}
+
 // Section: varint length of the side information | side information (adaptive binary coder: plan, scales,
 // weights, tables, root, runs; then tables of the outliers) | residuals (rANS: coefficients, outliers).
 constexpr int kStageBits = 2, kLevelBits = 5, kFractionBits = 3, kShiftBits = 5;

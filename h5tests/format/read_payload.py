@@ -4,7 +4,7 @@ probability tables (engine/entropy/tables.inc). Slow and plain; it exists to pro
 
     read_payload.py PAYLOAD VALUES     writes the decoded values, in the byte order of the writer
 
-By itself it serves payloads without a model; read_three_branch.py reads the base of one family, read_network.py the
+By itself it serves payloads without a model; read_three_branch.py and read_latents.py read bases, read_network.py the
 weights of another, read_frames.py predicts the frames of a third. Integers throughout; the one multiplication of floats
 is in `lattice_values`. Needs numpy, xxhash and zstandard. May not import anything of the engine, nor load its library.
 """
@@ -1615,7 +1615,8 @@ def read_values(h, note=lambda what: None, base_of=None, network=None, frames_of
         r = Bytes(h.corrections)
         lattice = Lattice(r)
         note(f"domain {lattice.domain}")
-        if h.kind == WALK and h.model and not (base_of or network) or h.kind == FRAMES and frames_of is None:
+        based = h.kind == WALK and h.model and not (base_of or network) or h.kind == TRANSFORM and h.model and not base_of
+        if based or h.kind == FRAMES and frames_of is None:
             raise NeedsModel(f"{h.model:016x}")
         if h.kind == WALK:
             points = read_walk(r, h, lattice.step_bits, specials.classes, base_of, network if h.model else None, note)
@@ -1623,6 +1624,8 @@ def read_values(h, note=lambda what: None, base_of=None, network=None, frames_of
             points = read_frames(r, h, lattice.step_bits, specials.classes, frames_of(h), note)
         elif h.kind == TRANSFORM:
             points = read_transform(r, h, lattice.step_bits, specials.classes, note)
+            if h.model:
+                points = np.clip(points + base_of(h), -MOST, MOST)
         else:
             points = read_repeats(r, h, note)
         words = lattice_values(lattice, points, h.size)

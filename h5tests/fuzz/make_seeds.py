@@ -145,6 +145,105 @@ def three_branch():
     return metadata("seed-three-branch", config, programs, "three-branch"), tensors
 
 
+def plane(n, channels, limit=16383):
+    return {"shape": [n, n, channels], "min": -limit, "max": limit}
+
+
+def flat(op, source, weight, bias, stride):
+    return {"op": op, "in": [source], "weight": weight, "bias": bias, "stride": [stride] * 2, "before": [0] * 2, "after": [0] * 2}
+
+
+# Latents of series. Cells of 2^2 points whose latent is their mean, tiles of 4^2 cells; golden payloads use all of them.
+LATENT_TENSORS = {"cell": ("I8", [1, 2, 2, 1], [1] * 4), "zero": ("I32", [1], [0])}
+LATENT_CONFIG = {"window": 1, "step": 2, "tile": 4, "hyper": 2, "hyper_step": 16, "memory": 0, "motion": 0, "every": 1,
+                 "start": 0, "bins": [2048, 8192, 32768]}
+# A sum of four numbers in 2^-10 as their mean in 2^-8; latents as points in 2^-12; cells of hyper-latents.
+MEAN_OF_CELL = {"inputs": [plane(8, 1)], "ops": [flat("conv", 0, "cell", "zero", 2), requantise(1, 16383, 1, 4)], "outputs": [2]}
+POINTS_OF_CELL = {"inputs": [plane(4, 1)],
+                  "ops": [flat("conv_transposed", 0, "cell", "zero", 2), requantise(1, 1 << 18, 16, 0)], "outputs": [2]}
+MEAN_OF_FOUR = {"inputs": [plane(4, 1)], "ops": [flat("conv", 0, "cell", "zero", 2), requantise(1, 16383, 1, 2)], "outputs": [2]}
+
+
+def steps(channels):
+    return "I32", [3, channels], [s for s in (4, 16, 64) for _ in range(channels)]
+
+
+def vae():
+    """Two frames at a time; hyper-latents are means of four cells, and what is expected of their latents."""
+    pairs = [int(c == d) for c in range(2) for _ in range(4) for d in range(2)]  # [2, 2, 2, 2]: each frame for itself
+    ring = [k for c in range(2) for at in range(9) for d in range(2) for k in [(c == d) * (56 if at == 4 else 1)]]
+    programs = {
+        "encode": {"inputs": [plane(8, 2)], "ops": [flat("conv", 0, "pairs", "none", 2), requantise(1, 16383, 1, 4)],
+                   "outputs": [2]},
+        "hyper-encode": {"inputs": [plane(4, 2)],
+                         "ops": [flat("conv", 0, "all", "zero", 2), requantise(1, 16383, 1, 3)], "outputs": [2]},
+        "prior": {"inputs": [plane(2, 1)], "ops": [flat("conv_transposed", 0, "expect", "spread", 2)], "outputs": [1]},
+        "decode": {"inputs": [plane(6, 2)],
+                   "ops": [flat("conv", 0, "ring", "none", 1), requantise(1, 16383, 1, 6),
+                           flat("conv_transposed", 2, "pairs", "none", 2), requantise(3, 1 << 18, 16, 0)],
+                   "outputs": [4]}}
+    tensors = {**LATENT_TENSORS, "pairs": ("I8", [2, 2, 2, 2], pairs), "none": ("I32", [2], [0, 0]),
+               "ring": ("I8", [2, 3, 3, 2], ring), "all": ("I8", [1, 2, 2, 2], [1] * 8),
+               "expect": ("I8", [4, 2, 2, 1], [1] * 8 + [0] * 8), "spread": ("I32", [4], [0, 0, 30, 32]),
+               "hyper_spread": ("I32", [1], [28]), "steps": steps(2)}
+    return metadata("seed-vae", {**LATENT_CONFIG, "window": 2}, programs, "vae"), tensors
+
+
+def contextual():
+    """The displaced frame, and by how much the means of its cells are off."""
+    programs = {
+        "encode": {"inputs": [plane(8, 1), plane(8, 1, 32767)],
+                   "ops": [flat("conv", 0, "cell", "zero", 2), requantise(2, 16383, 1, 4)], "outputs": [3]},
+        "hyper-encode": MEAN_OF_FOUR,
+        "prior": {"inputs": [plane(2, 1), plane(8, 1, 32767)],
+                  "ops": [flat("conv", 1, "seen", "spread", 2),
+                          {"op": "requantise", "in": [2], "multiplier": 1, "shift": 6, "min": -16383, "max": 16383},
+                          flat("conv_transposed", 0, "wider", "none", 2), {"op": "requantise", "in": [4], "multiplier": 1, "shift": 4,
+                                                                         "min": -16383, "max": 16383},
+                          {"op": "add", "in": [3, 5]}],
+                  "outputs": [6]},
+        "decode": {"inputs": [plane(4, 1), plane(8, 1, 32767)],
+                   "ops": [flat("conv_transposed", 0, "up", "zero", 2), flat("conv", 1, "cell", "zero", 2),
+                           requantise(3, 32767, 1, 2), flat("conv_transposed", 4, "less", "zero", 2),
+                           {"op": "add", "in": [2, 5]}, {"op": "add", "in": [6, 1]},
+                           {"op": "clamp", "in": [7], "min": -(1 << 18), "max": 1 << 18}],
+                   "outputs": [8]}}
+    tensors = {**LATENT_TENSORS, "seen": ("I8", [2, 2, 2, 1], [1] * 4 + [0] * 4), "spread": ("I32", [2], [0, 28 * 64]),
+               "wider": ("I8", [2, 2, 2, 1], [0] * 4 + [1] * 4), "none": ("I32", [2], [0, 0]),
+               "up": ("I8", [1, 2, 2, 1], [16] * 4), "less": ("I8", [1, 2, 2, 1], [-1] * 4),
+               "hyper_spread": ("I32", [1], [28]), "steps": steps(1)}
+    return metadata("seed-contextual", {**LATENT_CONFIG, "motion": 4}, programs, "contextual"), tensors
+
+
+def dcae():
+    """Latents go on straight; there are no hyper-latents."""
+    straight = [0] * 8 + [2, -1] + [0] * 8 + [0] * 18
+    programs = {"encode": MEAN_OF_CELL, "decode": POINTS_OF_CELL,
+                "prior": {"inputs": [plane(6, 2)], "ops": [flat("conv", 0, "straight", "spread", 1), requantise(1, 16383, 1, 0)],
+                          "outputs": [2]}}
+    tensors = {**LATENT_TENSORS, "straight": ("I8", [2, 3, 3, 2], straight), "spread": ("I32", [2], [0, 26]), "steps": steps(1)}
+    return metadata("seed-dcae", {**LATENT_CONFIG, "hyper": 0, "memory": 2}, programs, "dcae"), tensors
+
+
+def diffusion():
+    """Two of three frames from those around them, in two steps: in between, under noise at first."""
+    programs = {
+        "encode": MEAN_OF_CELL, "hyper-encode": MEAN_OF_FOUR, "decode": POINTS_OF_CELL,
+        "prior": {"inputs": [plane(2, 1)], "ops": [flat("conv_transposed", 0, "expect", "spread", 2)], "outputs": [1]},
+        "generate": {"inputs": [plane(6, 2), plane(4, 2), plane(4, 1, 100)],
+                     "ops": [flat("conv", 0, "around", "none", 1), flat("conv", 1, "between", "none", 1),
+                             flat("conv", 2, "level", "none", 1), {"op": "add", "in": [3, 4]}, {"op": "add", "in": [6, 5]},
+                             requantise(7, 16383, 1, 6)],
+                     "outputs": [8]}}
+    around = [k for c in range(2) for at in range(9) for d in range(2) for k in [int(c == d and at != 4)]]
+    tensors = {**LATENT_TENSORS, "expect": ("I8", [2, 2, 2, 1], [1] * 4 + [0] * 4), "spread": ("I32", [2], [0, 30]),
+               "around": ("I8", [2, 3, 3, 2], around), "between": ("I8", [2, 1, 1, 2], [43, 21, 21, 43]),
+               "level": ("I8", [2, 1, 1, 1], [3, -3]), "none": ("I32", [2], [0, 0]), "hyper_spread": ("I32", [1], [28]),
+               "levels": ("I32", [2, 1], [100, 0]), "sampler": ("I32", [2, 3], [3000, 12000, 400, 200, 16184, 0]),
+               "steps": steps(1)}
+    return metadata("seed-diffusion", {**LATENT_CONFIG, "every": 3, "start": 40}, programs, "diffusion"), tensors
+
+
 def frames(name, predict, between=None, tile=6, rank=2, periodic=False):
     """Frames predicted by a convolution: kernels [(2 halo + 1)^rank points][frames], the same points for both
     programs."""
@@ -228,7 +327,7 @@ def main():
     folder = os.path.join(HERE, "seeds", "weights")
     os.makedirs(folder, exist_ok=True)
     makers = (("block", block), ("blocks", blocks), ("chunk", chunk), ("three-branch", three_branch),
-              ("frames", plane_frames), ("frames-solid", solid_frames),
+              ("vae", vae), ("contextual", contextual), ("dcae", dcae), ("diffusion", diffusion), ("frames", plane_frames), ("frames-solid", solid_frames),
               ("corrections", corrections))
     for name, make in makers:
         safetensors(os.path.join(folder, name + ".safetensors"), *make())

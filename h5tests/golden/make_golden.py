@@ -128,6 +128,27 @@ def moving(frames=9, shape=(21, 26)):
     return (a + rng.normal(0, 0.003, a.shape)).astype("<f4")
 
 
+def series(of, frames=8, shape=(21, 26)):
+    """Frames under a little noise, of values for each cell of 2^2 points that nothing around them tells: drawn anew for each
+    frame, displaced, changed a little in each, or on a straight line from each third frame to the next."""
+    rng = np.random.default_rng(21)
+    grid = [(n + 1) // 2 for n in shape]
+    drawn = rng.normal(0, 1, (frames, *grid))
+    t = np.arange(frames).reshape(-1, 1, 1)
+    if of == "changed":
+        drawn = np.cumsum(drawn * np.where(t > 0, 0.3, 1), axis=0)
+    elif of == "thirds":
+        a = t[:, 0, 0] // 3 * 3
+        drawn = drawn[a] + (drawn[np.minimum(a + 3, frames - 1)] - drawn[a]) * (t - t // 3 * 3) / 3
+    elif of == "displaced":
+        drawn = drawn[:1].repeat(frames, axis=0)
+    a = drawn.repeat(2, axis=1).repeat(2, axis=2)
+    if of == "displaced":
+        a = np.stack([np.roll(frame, (t, -2 * t), axis=(0, 1)) for t, frame in enumerate(a)])
+    a = a[:, :shape[0], :shape[1]]
+    return (a + rng.normal(0, 0.01, a.shape)).astype("<f4")
+
+
 def larger_neighbours(shape, share=1):
     """Random walks along the last axis that take this share of their steps; every second value is the larger one of the two
     beside it, under a little noise."""
@@ -176,6 +197,11 @@ def cases():
     yield "three_branch_f32", cells(), "abs", 0.05, None, "three-branch"
     yield "three_branch_f64be", with_specials(cells().astype(">f8")), "rel", 1e-2, None, "three-branch"
     yield "three_branch_slices", np.stack([cells(), -cells()]), "abs", 0.1, None, "three-branch"
+    for name, of in (("vae", "drawn"), ("contextual", "displaced"), ("dcae", "changed"), ("diffusion", "thirds")):
+        yield f"{name}_f32", series(of), "abs", 0.05, None, name
+        yield f"{name}_f64be", with_specials(series(of, 7, (23, 30)).astype(">f8")), "rel", 2e-2, None, name
+        yield f"{name}_nrmse", series(of), "nrmse", 1e-2, None, name
+    yield "vae_frame", series("drawn", 1, (30, 40)), "abs", 0.05, None, "vae"
     yield "frames_f32", moving(), "abs", 0.02, None, "frames"
     yield "frames_f64be", with_specials(moving()[:6, :14].astype(">f8")), "rel", 1e-3, None, "frames"
     yield "frames_solid_f32", moving(shape=(7, 9, 10)), "rel", 1e-2, None, "frames-solid"

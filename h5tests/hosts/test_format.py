@@ -25,6 +25,7 @@ sys.path.insert(0, os.path.join(ROOT, "h5tests", "fuzz"))
 import make_seeds  # noqa: E402
 import random_payload  # noqa: E402
 import read_frames  # noqa: E402
+import read_latents  # noqa: E402
 import read_network  # noqa: E402
 import read_payload  # noqa: E402
 import read_three_branch  # noqa: E402
@@ -71,6 +72,18 @@ def test_three_branch(path):
     assert read_payload.Header(payload).model
     read_payload.read_payload(payload, base_of=lambda h: read_three_branch.read_base(THREE_BRANCH_WEIGHTS, h.latents,
                                                                                      h.extents))
+
+
+FAMILIES = ["vae", "contextual", "dcae", "diffusion"]
+LATENTS = [(f, path) for f in FAMILIES for path in sorted(glob.glob(os.path.join(ROOT, "h5tests", "golden", "v1", f + "_*.payload")))]
+
+
+@pytest.mark.parametrize("family, path", LATENTS, ids=[os.path.basename(path) for _, path in LATENTS])
+def test_latents_of_series(family, path):
+    """Latents, what is expected of them and what is generated, from what the pages say; the hash of the values agrees."""
+    payload, weights = open(path, "rb").read(), os.path.join(SEEDS, family + ".safetensors")
+    assert read_payload.Header(payload).model
+    read_payload.read_payload(payload, base_of=lambda h: read_latents.read_base(weights, h.latents, h.extents))
 
 
 FRAMES = sorted(glob.glob(os.path.join(ROOT, "h5tests", "golden", "v1", "frames_*.payload")))
