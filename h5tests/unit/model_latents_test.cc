@@ -86,7 +86,8 @@ TEST(LatentFrames, BasesComeNearOnAllShapes) {
     const auto model = File(family).load();
     EXPECT_EQ(model->family(), family);
     for (const Extents& e : kShapes) {
-      if (!model->serves(e)) continue;
+      if (family == "vae" && e.rank == 2) continue;  // twice the latents for one frame
+      ASSERT_TRUE(model->serves(e));
       const auto field = series(family, e, 4000, 3);
       const auto section = model->encode(field, e, 100);
       ASSERT_TRUE(section.has_value()) << family << " " << e.n[0];
