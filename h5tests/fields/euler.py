@@ -11,6 +11,8 @@ runs never see.
     euler.py OUT.h5 --split test                dataset /density [frames, n, n] float32, a frame a chunk
     euler.py OUT.safetensors --split train      array density; numpy alone
 
+`series` gives other runs in closer frames, sixteen to a chunk.
+
 The same arguments give the same numbers.
 """
 import argparse
@@ -22,6 +24,7 @@ import two_puncture
 GAMMA, COURANT = 1.4, 0.4
 RUNS = {"train": 16, "test": 4}
 TIMES = np.linspace(0.06, 0.24, 10)
+CLOSE_TIMES = np.linspace(0.05, 0.2, 16)
 STRIPES, HELD_OUT = 8, (2, 5)
 MEETING = (0.35, 0.65)  # of the square
 
@@ -74,13 +77,13 @@ def slopes(q, dx):
     return rate, fastest
 
 
-def run(rng, split, n):
-    """Densities at TIMES, float32 [len(TIMES), n, n]."""
+def run(rng, split, n, times=TIMES):
+    """Densities at these times, float32 [times, n, n]."""
     place, states = draw(rng, split)
     centres = (np.arange(n) + 0.5) / n
     above, right = (centres > place[0]).astype(int), (centres > place[1]).astype(int)
     q, now, out = conserved(states[:, above[:, None], right[None, :]]), 0.0, []
-    for time in TIMES:
+    for time in times:
         while now < time:
             rate, fastest = slopes(q, 1 / n)
             step = min(COURANT / n / fastest, time - now)
@@ -94,6 +97,12 @@ def run(rng, split, n):
 def generate(split, n=128):
     rng = np.random.default_rng([1, 0 if split == "train" else 1])
     return np.concatenate([run(rng, split, n) for _ in range(RUNS[split])])
+
+
+def series(split, n=128):
+    """Runs in time, float32 [runs, frames, n, n]."""
+    rng = np.random.default_rng([2, 0 if split == "train" else 1])
+    return np.stack([run(rng, split, n, CLOSE_TIMES) for _ in range(RUNS[split])])
 
 
 def main():
