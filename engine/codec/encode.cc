@@ -52,6 +52,8 @@ constexpr double kPointwiseStep = 1.4, kPointwiseLambda = 0.08, kL2Step = 2, kL2
 // L2 bounds on patches. The bin of corrections and the pointwise bound that a search for walks begins with,
 // in RMSE; readers may add up squares in another order.
 constexpr double kPatchBound = 0.99, kPatchWalk = 1.5, kPatchSlack = 1 - 1e-12;
+// A part does not show what mending the worst patches takes: from this effort walks are tried in any case.
+constexpr uint32_t kPatchWalkFrom = 5;
 // From this effort places may learn from plane to plane.
 constexpr uint32_t kPlacesFrom = 3;
 
@@ -697,8 +699,9 @@ class Encoder {
       if (best.stages.empty()) best = plan;
     }
     // Near the end of its search both are known: a part tells whether the walk can come near.
-    walk_promises_ =
-        walk_promises_ || params_.effort >= 7 || walk_comes_near(in, schedules, field, best, choice);
+    const uint32_t always_from = in_patches() ? kPatchWalkFrom : 7;
+    walk_promises_ = walk_promises_ || params_.effort >= always_from ||
+                     walk_comes_near(in, schedules, field, best, choice);
   }
 
   // Whether the walk comes near a transform for what it leaves, on a part of the
