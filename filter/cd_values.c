@@ -14,7 +14,8 @@ enum {
 };
 
 static const char kServed[] =
-    "0 lossless, 1 abs, 2 rel, 3 ratio, 4 psnr, 5 nrmse (plus 256 when words 1 and 2 are an IEEE double)";
+    "0 lossless, 1 abs, 2 rel, 3 ratio, 4 psnr, 5 nrmse, 6 block nrmse (plus 256 when words 1 and 2 are an "
+    "IEEE double)";
 
 static uint64_t join(unsigned low, unsigned high) { return (uint64_t)high << 32 | low; }
 
@@ -41,7 +42,7 @@ int cdv_read_request(const unsigned* words, size_t n, h5n_params* params, Messag
   params->model = n > 4 ? join(words[4], words[3]) : H5N_MODEL_AUTO;
   params->effort = n > 5 ? words[5] : CDV_DEFAULT_EFFORT;
 
-  if ((head & ~(unsigned)(kModeMask | CDV_IEEE_BOUND)) != 0 || params->mode > H5N_NRMSE) {
+  if ((head & ~(unsigned)(kModeMask | CDV_IEEE_BOUND)) != 0 || params->mode > H5N_BLOCK_NRMSE) {
     return message_set(why, "h5neural: unknown bound mode %u in the first filter value; served are %s", head,
                        kServed);
   }

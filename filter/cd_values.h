@@ -2,7 +2,7 @@
 // h5n_params. Pure functions: no HDF5, no engine, no state.
 //
 //   word    given by the user (all optional, from the left)
-//   [0]     bound mode (H5N_LOSSLESS ... H5N_NRMSE), plus CDV_IEEE_BOUND when [1],[2] are a double
+//   [0]     bound mode (H5N_LOSSLESS ... H5N_BLOCK_NRMSE), plus CDV_IEEE_BOUND when [1],[2] are a double
 //   [1],[2] the bound, in one of two spellings:
 //             decimal   mantissa and decimal places: 25, 5 is 25e-5. For tools that take integers only.
 //             IEEE      the two words of a double, low word first, as `nccopy -F var,41017,1,1e-3d` writes

@@ -12,6 +12,7 @@
 #include "codec/decode.h"
 #include "codec/exact_bytes.h"
 #include "codec/frame_series.h"
+#include "codec/l2_search.h"
 #include "codec/params.h"
 #include "codec/setting.h"
 #include "corrections/box.h"
@@ -48,6 +49,11 @@ constexpr double kHopeless = 1.2;
 // A step of the transform in bins, and what a bit is worth in squared steps: measured best on the average of
 // all fields (docs/notes/transform.md).
 constexpr double kPointwiseStep = 1.4, kPointwiseLambda = 0.08, kL2Step = 2, kL2Lambda = 0.11;
+// L2 bounds on patches. The bin of corrections and the pointwise bound that a search for walks begins with,
+// in RMSE; readers may add up squares in another order.
+constexpr double kPatchBound = 0.99, kPatchWalk = 1.5, kPatchSlack = 1 - 1e-12;
+// A part does not show what mending the worst patches takes: from this effort walks are tried in any case.
+constexpr uint32_t kPatchWalkFrom = 5;
 // From this effort places may learn from plane to plane.
 constexpr uint32_t kPlacesFrom = 3;
 
@@ -66,7 +72,7 @@ class Encoder {
   }
 
   Bytes run() {
-    if (params_.mode == H5N_PSNR || params_.mode == H5N_NRMSE) {
+    if (params_.mode == H5N_PSNR || params_.mode == H5N_NRMSE || in_patches()) {
       search_l2();
     } else {
       encode_with(settings_.plain());
@@ -132,7 +138,7 @@ class Encoder {
     const std::vector<Schedule> all = proposed(in, rest);
     if (params_.effort >= kAllSchedulesFrom || (all.size() == 1 && params_.effort == 0)) return {all, 0};
     // An L2 bound is searched for by coding: what wins on the part at one bound may not at the next.
-    const bool closest = params_.effort < 6 && rmse_limit_ < 0;
+    const bool closest = params_.effort < 6 && !l2_;
     const double margin = params_.effort < 5 ? -1 : closest ? 0 : params_.effort < 7 ? 0.04 : 0.1;
     return choose_schedules(in, all, target, part_of(in, target, all.front().wraps), quick_effort(), margin);
   }
@@ -196,7 +202,7 @@ class Encoder {
     if (params_.effort == 0) return;
     if (parts_.reference) offer_reference(s, lattice, in, target, {schedules.bytes, walk});
     if (parts_.repeats) offer_repeats(s);
-    if (parts_.transform && rmse_limit_ < 0) offer_transform(s, lattice, in, schedules, target, {});
+    if (parts_.transform && !l2_) offer_transform(s, lattice, in, schedules, target, {});
   }
 
   // What a walk takes on the part and on the whole, by which to judge others from what they take on the part;
@@ -315,7 +321,7 @@ class Encoder {
       in.base = p.base;
       offered = true;
       offer_walks(s, lattice, in, schedules, target, {p.model.get(), p.latents, Bytes{0}});
-      if (parts_.transform && rmse_limit_ < 0 && params_.effort > 0)
+      if (parts_.transform && !l2_ && params_.effort > 0)
         offer_transform(s, lattice, in, {schedules, 0}, less(target, p.base), {p.model.get(), p.latents, {}});
     }
     in.base = {};
@@ -579,7 +585,7 @@ class Encoder {
   }
 
   size_t finish(Payload& p, const Setting& s, const std::vector<T>& decoded) {
-    if (rmse_limit_ >= 0) {
+    if (l2_) {
       const double error = rmse(decoded);
       const size_t about = p.corrections.size() + p.latents.size() + p.specials.size();
       if (about < round_size_) {
@@ -602,14 +608,11 @@ class Encoder {
   // Size that a candidate must come below.
   size_t bar() const { return best_.empty() ? native_.size() : best_.size(); }
 
+  // Of the worst patch; of the chunk where that is one.
   double rmse(const std::vector<T>& decoded) const {
-    double squares = 0;
-    for (size_t k = 0; k < decoded.size(); ++k) {
-      if (bits_of(values_[k]) == bits_of(decoded[k])) continue;
-      const double e = double(values_[k]) - double(decoded[k]);
-      squares += e * e;
-    }
-    return std::sqrt(squares / double(std::max<size_t>(1, regular_)));
+    return l2_->worst([&](size_t k) {
+      return bits_of(values_[k]) == bits_of(decoded[k]) ? 0.0 : double(values_[k]) - double(decoded[k]);
+    });
   }
 
   // The best payload with the reader's own code and the reader's own arithmetic, value by value.
@@ -625,7 +628,7 @@ class Encoder {
     for (size_t k = 0; k < values_.size(); ++k) {
       if (!within(values_[k], decoded[k], best_bound_)) return false;
     }
-    return rmse_limit_ < 0 || rmse(decoded) <= rmse_limit_;
+    return !l2_ || rmse(decoded) <= rmse_limit_;
   }
 
   // ---- L2 modes
@@ -634,19 +637,25 @@ class Encoder {
   void search_l2() {
     Setting s = settings_.plain();
     if (settings_.range() == 0) return;
-    regular_ = s.specials.classes.empty()
-                   ? values_.size()
-                   : static_cast<size_t>(std::count(s.specials.classes.begin(), s.specials.classes.end(), 0));
-    const double nrmse = params_.mode == H5N_NRMSE ? params_.bound : std::pow(10.0, -params_.bound / 20);
-    rmse_limit_ = nrmse * settings_.range();
-    s.bound = s.abs_bound = short_double_above(rmse_limit_ * std::sqrt(3.0));
+    l2_.emplace(in_patches() ? Patches::of(extents_) : Patches::whole(extents_), values_.size(),
+                s.specials.classes);
+    const double nrmse = params_.mode == H5N_PSNR ? std::pow(10.0, -params_.bound / 20) : params_.bound;
+    rmse_limit_ = nrmse * settings_.range() * (in_patches() ? kPatchSlack : 1);
+    s.bound = s.abs_bound = short_double_above(rmse_limit_ * (in_patches() ? kPatchBound : std::sqrt(3.0)));
     if (parts_.transform) {
       search_transform(s);
       if (const auto m = masked(s)) search_transform(*m);
       if (!best_.empty() && !models_promise() && (params_.effort < 3 || !walk_promises_)) return;
     }
+    if (!in_patches()) return search_walks(s);
+    s.bound = s.abs_bound = short_double_above(kPatchWalk * rmse_limit_);
     search_walks(s);
+    if (!best_.empty()) return;
+    s.bound = s.abs_bound = short_double_below(rmse_limit_);  // no value is further off than any patch may be
+    encode_with(s);
   }
+
+  bool in_patches() const { return params_.mode == H5N_BLOCK_NRMSE; }
 
   // Whether a model, which has a walk after it, may do better than a transform: one was asked for, or there
   // is one for chunks just like this.
@@ -686,12 +695,13 @@ class Encoder {
     choice.step = std::ldexp(kL2Step, lattice.step_bits);
     WaveletPlan best;
     for (const WaveletPlan& plan : choose_plans(in, schedules, field, choice, plan_effort())) {
-      search_step(s, lattice, in, analyse(plan, field), target, base, choice);
+      search_plan(s, lattice, in, analyse(plan, field), target, base, choice);
       if (best.stages.empty()) best = plan;
     }
     // Near the end of its search both are known: a part tells whether the walk can come near.
-    walk_promises_ =
-        walk_promises_ || params_.effort >= 7 || walk_comes_near(in, schedules, field, best, choice);
+    const uint32_t always_from = in_patches() ? kPatchWalkFrom : 7;
+    walk_promises_ = walk_promises_ || params_.effort >= always_from ||
+                     walk_comes_near(in, schedules, field, best, choice);
   }
 
   // Whether the walk comes near a transform for what it leaves, on a part of the
@@ -728,34 +738,27 @@ class Encoder {
     return price(walk, decoded) < kNear * of_wave;
   }
 
-  void search_step(const Setting& s, const Lattice& lattice, const WalkInput& in, const Analysis& analysis,
+  void search_plan(const Setting& s, const Lattice& lattice, const WalkInput& in, const Analysis& analysis,
                    const std::vector<double>& target, const Base& base, TransformChoice& choice) {
-    constexpr int kRounds = 6;
-    constexpr double kNearly = 1.004;  // of the error that is allowed
-    CoefficientMemory memory;
-    double last_step = 0, last_rmse = 0;
-    for (int round = 0; round < kRounds; ++round) {
-      std::vector<int32_t> points;
-      const Bytes section = encode_transform(in, analysis, choice, target, memory, points);
-      add_base(in.base, points);
-      // The largest error stands in the header as the pointwise bound.
-      Setting found = s;
-      found.bound = found.abs_bound = short_double_above(largest_error(s, lattice, points));
-      round_size_ = std::numeric_limits<size_t>::max();
-      round_rmse_ = 0;
-      finish_lattice(found, lattice, points, H5N_KIND_TRANSFORM, section, base);
-      if (round_rmse_ <= 0) return;
-      const double factor = rmse_limit_ / round_rmse_;
-      if (factor >= 1 && factor < kNearly) return;
-      // By the power of the step with which the error grew from the round before.
-      double power = 1;
-      if (round > 0 && round_rmse_ != last_rmse) {
-        power = std::log(choice.step / last_step) / std::log(round_rmse_ / last_rmse);
-      }
-      last_step = choice.step;
-      last_rmse = round_rmse_;
-      choice.step *= std::clamp(std::pow(factor * 0.9985, std::clamp(power, 0.5, 2.5)), 0.25, 4.0);
+    const L2Task task{in, analysis, target, [&](const Bytes& section, std::vector<int32_t>& points) {
+                        add_base(in.base, points);
+                        // The largest error stands in the header as the pointwise bound.
+                        Setting found = s;
+                        found.bound = found.abs_bound = short_double_above(largest_error(s, lattice, points));
+                        forget_round();
+                        finish_lattice(found, lattice, points, H5N_KIND_TRANSFORM, section, base);
+                        return round_rmse_ / rmse_limit_;
+                      }};
+    if (in_patches()) {
+      search_patches(task, *l2_, rmse_limit_ / lattice.unit, bar(), choice);
+    } else {
+      search_step(task, choice);
     }
+  }
+
+  void forget_round() {
+    round_size_ = std::numeric_limits<size_t>::max();
+    round_rmse_ = 0;
   }
 
   double largest_error(const Setting& s, const Lattice& lattice, const std::vector<int32_t>& points) const {
@@ -784,8 +787,7 @@ class Encoder {
   double search_bound(Setting& s, double bound) {
     for (int round = 0; round < 5; ++round) {
       s.bound = s.abs_bound = short_double_above(bound);
-      round_size_ = std::numeric_limits<size_t>::max();
-      round_rmse_ = 0;
+      forget_round();
       encode_with(s);
       if (round_rmse_ <= 0) return bound;
       const double factor = rmse_limit_ / round_rmse_;
@@ -803,9 +805,9 @@ class Encoder {
   Extents extents_;
   std::vector<T> values_;
   Settings<T> settings_;
-  size_t regular_ = 1;      // number of regular values
-  double rmse_limit_ = -1;  // L2 modes only
-  size_t round_size_ = 0;   // of the smallest candidate at the bound being tried, and its error
+  std::optional<L2Error> l2_;  // L2 modes only
+  double rmse_limit_ = 0;      // of each of its patches
+  size_t round_size_ = 0;      // of the smallest candidate at the bound being tried, and its error
   double round_rmse_ = 0;
   bool walk_promises_ = false;
   unsigned finer_ = 0;  // quarter octaves by which bins narrow from level to level

@@ -17,9 +17,10 @@ namespace {
 }  // namespace
 
 void check_params(const h5n_params& p) {
-  if (p.mode > H5N_NRMSE) {
-    refuse(H5N_ERR_UNSUPPORTED, "bound mode " + std::to_string(p.mode) +
-                                    " is unknown; use 0 lossless, 1 abs, 2 rel, 3 ratio, 4 psnr or 5 nrmse");
+  if (p.mode > H5N_BLOCK_NRMSE) {
+    refuse(H5N_ERR_UNSUPPORTED,
+           "bound mode " + std::to_string(p.mode) +
+               " is unknown; use 0 lossless, 1 abs, 2 rel, 3 ratio, 4 psnr, 5 nrmse or 6 block nrmse");
   }
   if (p.type != H5N_FLOAT32 && p.type != H5N_FLOAT64) {
     refuse(H5N_ERR_UNSUPPORTED,

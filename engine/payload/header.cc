@@ -28,7 +28,7 @@ uint32_t checksum(ByteSpan b) {
   return static_cast<uint32_t>(XXH3_64bits_digest(&s));
 }
 
-bool stores_abs_bound(uint32_t mode) { return mode == H5N_REL || mode == H5N_PSNR || mode == H5N_NRMSE; }
+bool stores_abs_bound(uint32_t mode) { return mode == H5N_REL || mode >= H5N_PSNR; }
 
 // A bound as people give it, 0.001 or 75, as a whole number over a power of ten: both are doubles without
 // error, so the quotient is the double nearest to the decimal number. Other bounds as a double.
@@ -134,7 +134,7 @@ Payload parse_payload(ByteSpan bytes) {
   p.type = what & kFloat64 ? H5N_FLOAT64 : H5N_FLOAT32;
   p.big_endian = what & kBigEndian;
   const unsigned form = follows >> kBoundShift;
-  if (p.kind > H5N_KIND_FRAMES || p.mode > H5N_NRMSE || (p.mode == H5N_LOSSLESS && form != 0))
+  if (p.kind > H5N_KIND_FRAMES || p.mode > H5N_BLOCK_NRMSE || (p.mode == H5N_LOSSLESS && form != 0))
     fail_corrupt("a field of its header is out of range");
   read_extents(r, p.extents);
   if (p.mode != H5N_LOSSLESS) p.bound = WrittenBound::read(r, form);

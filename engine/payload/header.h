@@ -13,7 +13,7 @@ struct Payload {
   uint32_t kind = H5N_KIND_RAW, mode = H5N_LOSSLESS, type = H5N_FLOAT32;
   bool big_endian = false;
   double bound = 0;      // as asked for
-  double abs_bound = 0;  // stored for rel, psnr and nrmse, as a short double (support/short_double.h)
+  double abs_bound = 0;  // stored for rel and the L2 modes, as a short double (support/short_double.h)
   uint64_t model = 0;
   Extents extents;
   uint32_t values_hash = 0;  // of the decoded bytes

@@ -81,10 +81,15 @@ struct CoefficientMemory {
   double rare = 0;  // bits of a value among zeros
 };
 
-// Writer. Quantises `real` by rate and distortion (`lambda`: squared steps that a bit is worth), then codes
-// the result. Side information goes to `side`.
+// What a bit is worth.
+struct BitPrice {
+  double lambda = 0;                      // squared steps
+  const Bands<float>* weights = nullptr;  // of each coefficient's squared error; null: all count alike
+};
+
+// Writer. Quantises `real` by rate and distortion, then codes the result. Side information goes to `side`.
 void encode_coefficients(BitEncoder& side, ResidualEncoder& residuals, const Bands<float>& real,
-                         double lambda, CoefficientMemory& memory, Coefficients& quantised);
+                         const BitPrice& price, CoefficientMemory& memory, Coefficients& quantised);
 // Reader; throws fail_corrupt on damaged input.
 void decode_coefficients(BitDecoder& side, ResidualDecoder& residuals, Coefficients& quantised);
 

@@ -95,9 +95,9 @@ class WeightFit {
 
 class CoefficientEncoder {
  public:
-  CoefficientEncoder(BitEncoder& side, ResidualEncoder& residuals, const Bands<float>& real, double lambda,
-                     CoefficientMemory& memory, Coefficients& c)
-      : side_(side), residuals_(residuals), real_(real), lambda_(lambda), memory_(memory), c_(c) {
+  CoefficientEncoder(BitEncoder& side, ResidualEncoder& residuals, const Bands<float>& real,
+                     const BitPrice& price, CoefficientMemory& memory, Coefficients& c)
+      : side_(side), residuals_(residuals), real_(real), price_(price), memory_(memory), c_(c) {
     for (uint32_t e = 0; e < kQuick; ++e) quick_[e] = context_of(e);
   }
 
@@ -105,7 +105,7 @@ class CoefficientEncoder {
     if (memory_.weights.empty()) {
       round_all();
       fit_weights();
-      collect([](int32_t q, float, uint8_t) { return q; },
+      collect([](int32_t q, float, double, uint8_t) { return q; },
               [](const int32_t* q, const float*, int count) {
                 return std::all_of(q, q + count, [](int32_t v) { return v == 0; });
               });
@@ -113,7 +113,7 @@ class CoefficientEncoder {
     } else {
       round_root();
     }
-    collect([this](int32_t, float real, uint8_t x) { return cheapest(real, x); },
+    collect([this](int32_t, float real, double lambda, uint8_t x) { return cheapest(real, lambda, x); },
             [](const int32_t*, const float* real, int count) {
               float most = 0;
               for (int k = 0; k < count; ++k) most = std::max(most, std::abs(real[k]));
@@ -200,8 +200,9 @@ class CoefficientEncoder {
     for (size_t l = levels; l-- > 0;) last = memory_.weights[l] = fits[l].solve(last);
   }
 
-  // Sets every coefficient, in coding order, to decide(what it is, what it should be, context), and notes
-  // what is to be coded. quiet(q, real, count): whether a whole row with nothing around it becomes zero.
+  // Sets every coefficient, in coding order, to decide(what it is, what it should be, squared steps that a
+  // bit is worth there, context), and notes what is to be coded. quiet(q, real, count): whether a whole row
+  // with nothing around it becomes zero.
   template <class Decide, class Quiet>
   void collect(Decide&& decide, Quiet&& quiet) {
     size_t all = 0;
@@ -215,6 +216,7 @@ class CoefficientEncoder {
     for_bands(c_.parts, [&](size_t p, size_t l, uint8_t axes, const Family& family, Magnitudes& own) {
       int32_t* q = c_.of[p][l][axes].data();
       const float* real = real_.of[p][l][axes].data();
+      const float* weight = price_.weights == nullptr ? nullptr : price_.weights->of[p][l][axes].data();
       const RowFeatures::Weights weights = weights_of(memory_.weights[l]);
       const Index4& n = own.count();
       RowFeatures f(family);
@@ -231,7 +233,8 @@ class CoefficientEncoder {
           for (int k = 0; k < n[3]; ++k) {
             const uint32_t e = expected[k] + here;
             const uint8_t x = e < kQuick ? quick_[e] : context_of(e);
-            const int32_t v = decide(q[k], real[k], x);
+            const double lambda = weight == nullptr ? price_.lambda : price_.lambda / double(weight[k]);
+            const int32_t v = decide(q[k], real[k], lambda, x);
             const uint32_t m = magnitude_of(v);
             q[k] = v;
             row[k] = static_cast<uint16_t>(m);
@@ -249,6 +252,7 @@ class CoefficientEncoder {
         }
         q += n[3];
         real += n[3];
+        if (weight != nullptr) weight += n[3];
       });
     });
     contexts_.resize(next);
@@ -282,13 +286,13 @@ class CoefficientEncoder {
   }
 
   // Of the two nearest values and 0 the one that is cheapest, bits and what it leaves counted.
-  int32_t cheapest(float real, uint8_t context) const {
+  int32_t cheapest(float real, double lambda, uint8_t context) const {
     const float size = std::abs(real);
     if (size + 0.5f < 1) return 0;
     const int32_t nearest = rounded(size, 0);
     const auto cost = [&](int32_t v) {
       const double left = double(size) - v;
-      return left * left + lambda_ * bits(v, context);
+      return left * left + lambda * bits(v, context);
     };
     int32_t best = nearest;
     double least = cost(nearest);
@@ -344,7 +348,7 @@ class CoefficientEncoder {
   BitEncoder& side_;
   ResidualEncoder& residuals_;
   const Bands<float>& real_;
-  double lambda_;
+  const BitPrice price_;
   CoefficientMemory& memory_;
   Coefficients& c_;
   CoefficientModels models_;
@@ -364,8 +368,8 @@ class CoefficientEncoder {
 }  // namespace
 
 void encode_coefficients(BitEncoder& side, ResidualEncoder& residuals, const Bands<float>& real,
-                         double lambda, CoefficientMemory& memory, Coefficients& quantised) {
-  CoefficientEncoder(side, residuals, real, lambda, memory, quantised).run();
+                         const BitPrice& price, CoefficientMemory& memory, Coefficients& quantised) {
+  CoefficientEncoder(side, residuals, real, price, memory, quantised).run();
 }
 
 }  // namespace h5neural

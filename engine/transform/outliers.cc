@@ -55,7 +55,8 @@ constexpr int kFirstScale = 6;
 }  // namespace
 
 void encode_outliers(BitEncoder& side, ResidualEncoder& residuals, const WalkInput& in,
-                     std::span<const double> target, std::vector<int32_t>& decoded) {
+                     std::span<const double> target, std::span<const uint8_t> chosen,
+                     std::vector<int32_t>& decoded) {
   std::vector<uint8_t> contexts = roughness(in.n, decoded);
   const double bin = std::ldexp(1.0, in.step_bits);
   Array<int32_t> quantised(decoded.size());
@@ -65,7 +66,7 @@ void encode_outliers(BitEncoder& side, ResidualEncoder& residuals, const WalkInp
     const double away = target[k] - decoded[k];
     contexts[kept] = contexts[k];
     quantised[kept++] = 0;
-    if (std::abs(away) <= bin / 2) continue;
+    if (std::abs(away) <= bin / 2 || (!chosen.empty() && chosen[k] == 0)) continue;
     const auto q = static_cast<int32_t>(std::clamp(std::nearbyint(away / bin), -1e8, 1e8));
     quantised[kept - 1] = q;
     decoded[k] = clamp_lattice(decoded[k] + int64_t{q} * (1 << in.step_bits));

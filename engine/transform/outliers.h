@@ -14,7 +14,8 @@ namespace h5neural {
 // Writer: corrects `decoded`, so that every point is within half a bin of `target` (but for the `skip`ped
 // ones). in.step_bits: the bin is 2^step_bits lattice units.
 void encode_outliers(BitEncoder& side, ResidualEncoder& residuals, const WalkInput& in,
-                     std::span<const double> target, std::vector<int32_t>& decoded);
+                     std::span<const double> target, std::span<const uint8_t> chosen,
+                     std::vector<int32_t>& decoded);
 // Reader; throws fail_corrupt on damaged input.
 void decode_outliers(BitDecoder& side, ResidualDecoder& residuals, const WalkInput& in,
                      std::span<int32_t> decoded);

@@ -7,6 +7,7 @@
 // their coding; synthesis: the way back; plans: which axes are split when.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -25,6 +26,9 @@ struct Analysis {
 };
 // `target`: the field in lattice units, row-major, |target| <= kLatticeMax.
 Analysis analyse(const WaveletPlan& plan, std::span<const double> target);
+// How much the error of each coefficient counts, from how much that of each point of the field does
+// (`weight`, row-major): averages over about the points that a coefficient reaches.
+Bands<float> coefficient_weights(const WaveletPlan& plan, std::span<const double> weight);
 // About the bits that they take at a step, to compare plans by; nothing is coded.
 double estimated_bits(const Analysis& analysis, double step);
 
@@ -34,6 +38,9 @@ struct TransformChoice {
   double lambda = 0.1;     // squared steps that a bit is worth
   bool pointwise = false;  // correct what comes out more than half a bin away
   double spare = 0.005;    // see RansEncoder
+  const Bands<float>* weights = nullptr;  // of the errors of coefficients; null: all count alike
+  // Which points that come out more than half a bin away are corrected, from what is decoded; empty: all.
+  std::function<std::vector<uint8_t>(std::span<const int32_t>)> chosen;
 };
 
 // Writer. in.n, in.step_bits and in.skip count; there is no base. `decoded` receives what the reader will

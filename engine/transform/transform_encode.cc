@@ -11,9 +11,39 @@
 namespace h5neural {
 namespace {
 
+// One level along the axes of `mask`, in place: each point the average of itself and its two neighbours.
+void blur(const Index4& grid, uint8_t mask, std::span<double> x) {
+  int64_t stride = 1;
+  std::vector<double> line;
+  for (int a = kAxes; a-- > 0; stride *= grid[a]) {
+    if ((mask >> a & 1) == 0 || grid[a] < 2) continue;
+    const auto n = static_cast<size_t>(grid[a]), apart = static_cast<size_t>(stride);
+    line.resize(n);
+    for (size_t block = 0; block < x.size(); block += n * apart) {
+      for (size_t first = block; first < block + apart; ++first) {
+        for (size_t i = 0; i < n; ++i) line[i] = x[first + i * apart];
+        for (size_t i = 0; i < n; ++i) {
+          const double before = line[i > 0 ? i - 1 : 1], after = line[i + 1 < n ? i + 1 : n - 2];
+          x[first + i * apart] = (before + 2 * line[i] + after) / 4;
+        }
+      }
+    }
+  }
+}
+
+// What a level makes of a field before its points are sorted into bands.
+using OneLevel = void (*)(const Index4& grid, uint8_t mask, std::span<double> x);
+
+void wavelet_level(const Index4& grid, uint8_t mask, std::span<double> x) {
+  split(grid, mask, x);
+  const int axes_split = std::popcount(mask);
+  for_band_points(grid, mask, 0, [&](int64_t p, int64_t) { x[p] = unscale_low(x[p], axes_split); });
+}
+
 class Analyser {
  public:
-  Analyser(const WaveletPlan& plan, std::span<const double> target) {
+  Analyser(const WaveletPlan& plan, std::span<const double> target, OneLevel one_level)
+      : one_level_(one_level) {
     a_.plan = plan;
     a_.parts = wavelet_parts(plan);
     a_.bands = Bands<float>(a_.parts);
@@ -27,14 +57,12 @@ class Analyser {
   // The bands of one level of a box, by axes; 0: the low one.
   using Split = std::array<std::vector<double>, kClasses>;
 
-  static Split take_apart(const Index4& grid, uint8_t mask, std::vector<double> field) {
-    split(grid, mask, field);
+  Split take_apart(const Index4& grid, uint8_t mask, std::vector<double> field) const {
+    one_level_(grid, mask, field);
     Split bands;
-    const int axes_split = std::popcount(mask);
-    bands[0].resize(static_cast<size_t>(points(band_count(grid, mask, 0))));
-    for_band_points(grid, mask, 0,
-                    [&](int64_t p, int64_t k) { bands[0][k] = unscale_low(field[p], axes_split); });
-    for (const uint8_t axes : band_order(mask)) {
+    std::vector<uint8_t> order = band_order(mask);
+    order.push_back(0);
+    for (const uint8_t axes : order) {
       bands[axes].resize(static_cast<size_t>(points(band_count(grid, mask, axes))));
       for_band_points(grid, mask, axes, [&](int64_t p, int64_t k) { bands[axes][k] = field[p]; });
     }
@@ -74,6 +102,7 @@ class Analyser {
     std::copy(field.begin(), field.end(), bands.back()[0].begin());
   }
 
+  OneLevel one_level_;
   Analysis a_;
   size_t next_ = 0;
 };
@@ -92,14 +121,16 @@ class TransformEncoder {
     BitEncoder side;
     ResidualEncoder residuals;
     write_plan(side);
-    encode_coefficients(side, residuals, real_, choice_.lambda, memory, c_);
+    encode_coefficients(side, residuals, real_, {choice_.lambda, choice_.weights}, memory, c_);
     centre();
     side.raw(static_cast<uint32_t>(scales_.shift_one + kMostShift), kShiftBits);
     side.raw(static_cast<uint32_t>(scales_.shift_more + kMostShift), kShiftBits);
     decoded.resize(target.size());
     synthesise(a_.plan, c_, scales_, decoded);
-    side.raw(choice_.pointwise ? 1 : 0, 1);
-    if (choice_.pointwise) encode_outliers(side, residuals, in_, target, decoded);
+    const std::vector<uint8_t> chosen = choice_.chosen ? choice_.chosen(decoded) : std::vector<uint8_t>();
+    const bool corrected = choice_.pointwise || !chosen.empty();
+    side.raw(corrected ? 1 : 0, 1);
+    if (corrected) encode_outliers(side, residuals, in_, target, chosen, decoded);
     const Bytes s = side.finish();
     ByteWriter out;
     out.varint(s.size());
@@ -176,7 +207,11 @@ class TransformEncoder {
 }  // namespace
 
 Analysis analyse(const WaveletPlan& plan, std::span<const double> target) {
-  return Analyser(plan, target).take();
+  return Analyser(plan, target, wavelet_level).take();
+}
+
+Bands<float> coefficient_weights(const WaveletPlan& plan, std::span<const double> weight) {
+  return std::move(Analyser(plan, weight, blur).take().bands);
 }
 
 namespace {

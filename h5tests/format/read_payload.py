@@ -107,7 +107,7 @@ class Header:
         self.mode, self.rank, self.size = what & 7, (what >> 3 & 7) + 1, 8 if what & 64 else 4
         self.big_endian = bool(what & 128)
         form = follows >> 2
-        require(self.kind <= 6 and self.mode <= 5 and (self.mode or not form), "header")
+        require(self.kind <= 6 and self.mode <= 6 and (self.mode or not form), "header")
         self.extents = [r.varint() for _ in range(self.rank)]
         self.count = math.prod(self.extents)
         require(1 <= self.count < 2**32, "extents")
@@ -118,7 +118,7 @@ class Header:
             number = r.varint()
             require(form <= 22 and number < 2**28, "its bound is out of range")
             self.bound = number / 10.0**form
-        self.abs_bound = r.short_double() if self.mode in (2, 4, 5) else None
+        self.abs_bound = r.short_double() if self.mode in (2, 4, 5, 6) else None
         self.model = r.get("Q") if follows & 1 else 0
         latents = r.varint() if follows & 1 else 0
         specials = r.varint() if follows & 2 else 0

@@ -20,7 +20,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "..", "tools"))
 sys.path.insert(0, os.path.join(HERE, "..", "fields"))
 import two_puncture  # noqa: E402
-from measuring import engine, fields  # noqa: E402
+from measuring import engine, fields, peers  # noqa: E402
 
 COLUMNS = ["file", "kind", "type", "big_endian", "dims", "mode", "model", "specials", "raw_bytes", "xxh64"]
 FILL = -9999.0
@@ -47,6 +47,13 @@ def with_a_hole(a):
     a[1:4, 5:9, 2] = FILL
     a[9, 9, 9] = np.nan
     return a
+
+
+def rough_places(dtype):
+    """Smooth, with a few patches of noise."""
+    a = without_noise((3, 37, 43)).astype("f8")
+    a[:, 5:12, 9:20] += np.random.default_rng(9).normal(0, 0.2, (3, 7, 11))
+    return a.astype(dtype)
 
 
 def stack_of_maps(dtype):
@@ -223,6 +230,10 @@ def cases():
     for rank, shape in enumerate([(3000,), (60, 70), (17, 18, 19), (9, 10, 11, 12), (5, 6, 7, 8, 4)], 1):
         yield f"transform_rank{rank}", without_noise(shape), "abs", 1e-2, None
         yield f"transform_nrmse_rank{rank}", without_noise(shape), "nrmse", 1e-3, None
+    for name, dtype in (("f32", "<f4"), ("f64be", ">f8")):
+        yield f"transform_block_{name}", rough_places(dtype), "block-nrmse", 1e-2, None
+        yield f"transform_block_specials_{name}", with_specials(rough_places(dtype), FILL), "block-nrmse", 3e-3, FILL
+    yield "transform_block_line", without_noise((3000,)), "block-nrmse", 1e-3, None
     yield "transform_stack", stack_of_maps("<f4"), "abs", 0.1, None
     yield "transform_nrmse_stack", stack_of_maps("<f8"), "nrmse", 1e-3, None
 
@@ -256,6 +267,10 @@ def holds(a, b, mode, bound, fill, info):
         regular = np.isfinite(a) if fill is None else np.isfinite(a) & (a != fill)
         x, y = a[regular].astype("f8"), b[regular].astype("f8")
         return np.sqrt(np.mean((x - y) ** 2)) <= (10 ** (-bound / 20) if mode == "psnr" else bound) * np.ptp(x)
+    if mode == "block-nrmse":
+        regular = np.isfinite(a) if fill is None else np.isfinite(a) & (a != fill)
+        x = a[regular].astype("f8")
+        return peers.worst_patch(np.where(regular, a, np.nan), b, x.min(), x.max()) <= bound * np.ptp(x)
     limit = bound if mode == "abs" else min(info.abs_bound, bound * fields.finite_range(a))
     return got["max_err"] <= limit
 

@@ -9,7 +9,7 @@ import os
 import numpy as np
 
 ID = 41017
-LOSSLESS, ABS, REL, RATIO, PSNR, NRMSE = range(6)
+LOSSLESS, ABS, REL, RATIO, PSNR, NRMSE, BLOCK_NRMSE = range(7)
 _FOLDER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "fields")
 
 
@@ -96,6 +96,20 @@ def check(stored, back, mode, bound=0.0, chunks=None, fill=None):
         _check_chunk(x[where], y[where], ~exact[where], stored.shape, where, chunks, mode, bound)
 
 
+def worst_patch(error, ordinary):
+    """The largest root mean square of `error` over the `ordinary` points of 8 x 8 of the last two axes longer than 1, or of
+    64 in a row."""
+    shape = [n for n in error.shape if n > 1]
+    plane, side = (tuple(shape[-2:]), 8) if len(shape) > 1 else ((1, error.size), 64)
+    worst = 0.0
+    for e, o in zip(error.reshape(-1, *plane), ordinary.reshape(-1, *plane)):
+        for i, j in itertools.product(range(0, plane[0], 8), range(0, plane[1], side)):
+            at = np.s_[i:i + 8, j:j + side]
+            if o[at].any():
+                worst = max(worst, np.sqrt(np.mean(e[at][o[at]] ** 2)))
+    return worst
+
+
 def _check_chunk(x, y, ordinary, shape, where, chunks, mode, bound):
     if not ordinary.any():
         return
@@ -114,3 +128,11 @@ def _check_chunk(x, y, ordinary, shape, where, chunks, mode, bound):
         rmse = np.sqrt(np.mean(error**2))
         wanted = (high - low) * (10 ** (-bound / 20) if mode == PSNR else bound)
         assert rmse <= wanted * (1 + 1e-12), f"RMSE {rmse:.9g} over {wanted:.9g}"
+    elif mode == BLOCK_NRMSE:
+        difference = np.zeros(x.shape)
+        difference[ordinary] = error
+        worst = worst_patch(difference, ordinary)
+        wanted = bound * (high - low)
+        cut = chunks is not None and any(s.stop > n for s, n in zip(where, shape))
+        # In a patch at the edge the padding counts too: up to all but one of its points.
+        assert worst <= wanted * (8 if cut else 1), f"RMSE {worst:.9g} of a patch over {wanted:.9g}"

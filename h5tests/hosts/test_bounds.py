@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import fields
-from fields import ABS, ID, LOSSLESS, NRMSE, PSNR, RATIO, REL, decimal, ieee
+from fields import ABS, BLOCK_NRMSE, ID, LOSSLESS, NRMSE, PSNR, RATIO, REL, decimal, ieee
 
 TYPES = ["<f4", ">f4", "<f8", ">f8"]
 
@@ -22,7 +22,8 @@ def through(tmp_path, values, words, chunks, fill=None):
 
 
 @pytest.mark.parametrize("dtype", TYPES)
-@pytest.mark.parametrize("mode, bound", [(LOSSLESS, 0), (ABS, 1e-3), (ABS, 0.5), (REL, 1e-4), (RATIO, 1e-3)])
+@pytest.mark.parametrize("mode, bound", [(LOSSLESS, 0), (ABS, 1e-3), (ABS, 0.5), (REL, 1e-4), (RATIO, 1e-3),
+                                         (BLOCK_NRMSE, 1e-3)])
 def test_modes(tmp_path, dtype, mode, bound):
     values = fields.wave((20, 31, 17), dtype)
     back = through(tmp_path, values, ieee(mode, bound), (10, 16, 17))
@@ -67,7 +68,7 @@ def test_a_looser_bound_is_smaller(tmp_path):
 
 
 @pytest.mark.parametrize("dtype", TYPES)
-@pytest.mark.parametrize("mode, bound", [(LOSSLESS, 0), (ABS, 1e-2), (REL, 1e-3), (RATIO, 1e-2)])
+@pytest.mark.parametrize("mode, bound", [(LOSSLESS, 0), (ABS, 1e-2), (REL, 1e-3), (RATIO, 1e-2), (BLOCK_NRMSE, 1e-3)])
 @pytest.mark.parametrize("fill", [None, -9999.0, 9.96921e36, np.nan])
 def test_special_values_come_back_bit_for_bit(tmp_path, dtype, mode, bound, fill):
     values = fields.specials((30, 40), dtype, fill)
@@ -99,7 +100,7 @@ def test_ranks_and_edge_chunks(tmp_path, rank, dtype):
     shape = (1000,) if rank == 1 else tuple([7, 5, 6, 3, 4, 3, 2, 3][:rank])
     chunks = (300,) if rank == 1 else (4, *shape[1:-1], shape[-1] // 2 + 1)
     values = fields.wave(shape, dtype, seed=rank)
-    for mode, bound in ((ABS, 1e-3), (LOSSLESS, 0)):
+    for mode, bound in ((ABS, 1e-3), (BLOCK_NRMSE, 1e-3), (LOSSLESS, 0)):
         back = through(tmp_path, values, ieee(mode, bound), chunks)
         fields.check(values, back, mode, bound, chunks)
 
@@ -107,12 +108,12 @@ def test_ranks_and_edge_chunks(tmp_path, rank, dtype):
 @pytest.mark.parametrize("shape", [(1,), (2,), (1, 1, 1), (1, 300), (300, 1), (1, 1, 1, 1, 1, 1, 1, 1), (3, 1, 5)])
 def test_small_and_thin_chunks(tmp_path, shape):
     values = fields.wave(shape)
-    for mode, bound in ((ABS, 1e-3), (REL, 1e-3), (RATIO, 1e-3), (LOSSLESS, 0)):
+    for mode, bound in ((ABS, 1e-3), (REL, 1e-3), (RATIO, 1e-3), (BLOCK_NRMSE, 1e-3), (LOSSLESS, 0)):
         fields.check(values, through(tmp_path, values, ieee(mode, bound), shape), mode, bound)
 
 
 @pytest.mark.parametrize("name", fields.stored_fields())
-@pytest.mark.parametrize("mode, bound", [(ABS, None), (REL, 1e-3), (RATIO, 1e-2), (LOSSLESS, 0)])
+@pytest.mark.parametrize("mode, bound", [(ABS, None), (REL, 1e-3), (RATIO, 1e-2), (BLOCK_NRMSE, 1e-3), (LOSSLESS, 0)])
 def test_real_fields(tmp_path, name, mode, bound):
     with h5py.File(fields.stored_fields()[name]) as f:
         (key,) = [k for k in f if isinstance(f[k], h5py.Dataset)]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import fields
-from fields import ABS, ID, LOSSLESS, NRMSE, PSNR, RATIO, REL, ieee
+from fields import ABS, BLOCK_NRMSE, ID, LOSSLESS, NRMSE, PSNR, RATIO, REL, ieee
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PLUGIN_DIR = os.environ["H5NEURAL_PLUGIN_DIR"]  # conftest.py sees to it
@@ -58,7 +58,7 @@ def write_plain(path, **datasets):
 @pytest.mark.parametrize("given, words", [
     (["--abs", "1e-3"], [1, 1, 3]), (["--abs", "25e-5"], [1, 25, 5]), (["--rel", "0.5"], [2, 5, 1]),
     (["--ratio", "0.01"], [3, 1, 2]), (["--psnr", "60"], [4, 60, 0]), (["--nrmse", "1e-4"], [5, 1, 4]),
-    (["--lossless"], [0]), (["--abs", "1e5"], [1, 100000, 0]), (["--abs", "3", "--effort", "9"], [1, 3, 0, 0, 0, 9]),
+    (["--block-nrmse", "3e-3"], [6, 3, 3]), (["--lossless"], [0]), (["--abs", "1e5"], [1, 100000, 0]), (["--abs", "3", "--effort", "9"], [1, 3, 0, 0, 0, 9]),
     (["--abs", "1e-3", "--model", "none"], [1, 1, 3, 2**32 - 1, 2**32 - 1]),
     (["--lossless", "--effort", "1"], [0, 0, 0, 0, 0, 1]),
     (["--abs", "2", "--model", "0123456789abcdef"], [1, 2, 0, 0x01234567, 0x89ABCDEF]),
@@ -193,7 +193,7 @@ def test_files_that_are_none(h5neural, tmp_path):
 
 # ---- verify
 
-WORDS = [(ABS, 1, 3), (REL, 1, 3), (RATIO, 1, 3), (PSNR, 60, 0), (NRMSE, 1, 4), (LOSSLESS,)]
+WORDS = [(ABS, 1, 3), (REL, 1, 3), (RATIO, 1, 3), (PSNR, 60, 0), (NRMSE, 1, 4), (BLOCK_NRMSE, 1, 3), (LOSSLESS,)]
 
 
 @pytest.mark.parametrize("words", WORDS, ids=str)
@@ -242,8 +242,26 @@ def test_verify_broken(h5neural, tmp_path, words):
     packed = write(tmp_path / "packed.h5", moved(a, words), words, chunks=(20, 30))
     (verdict,) = json.loads(h5neural("verify", plain, packed, "--json", status=1).stdout)
     assert verdict["outcome"] == "broken" and verdict["broken_chunks"] == 1
-    assert verdict["beyond"] == (0 if words[0] in (PSNR, NRMSE) else 1)
+    assert verdict["beyond"] == (0 if words[0] in (PSNR, NRMSE, BLOCK_NRMSE) else 1)
     assert "BROKEN" in h5neural("verify", plain, packed, status=1).stdout
+
+
+@pytest.mark.parametrize("shape, chunks", [((2, 21, 30), (1, 21, 30)), ((500,), (500,)), ((21, 30, 1), (21, 30, 1))])
+def test_verify_measures_the_worst_patch(h5neural, tmp_path, shape, chunks):
+    a = fields.specials(shape, "<f4", -9999.0)
+    plain = write_plain(tmp_path / "plain.h5", u=a)
+    packed = write(tmp_path / "packed.h5", a, (BLOCK_NRMSE, 1, 2), chunks=chunks, fillvalue=-9999.0)
+    (verdict,) = json.loads(h5neural("verify", plain, packed, "--json").stdout)
+    with h5py.File(packed) as f:
+        b = f["u"][...].astype("f8")
+    ordinary = np.isfinite(a) & (a != -9999.0) & ~((a == 0) & np.signbit(a))
+    x = np.where(ordinary, a, 0).astype("f8")
+    error = np.where(ordinary, x - np.where(ordinary, b, 0), 0)
+    worst = max(fields.worst_patch(e, o) / np.ptp(v[o])
+                for v, e, o in zip(*(k.reshape(-1, *chunks) for k in (x, error, ordinary))))
+    assert verdict["outcome"] == "kept" and 0 < worst <= 1e-2
+    assert verdict["patch_nrmse"] == pytest.approx(worst)
+    assert verdict["max_over_bound"] == pytest.approx(worst / 1e-2)
 
 
 def test_verify_sees_an_error_barely_beyond(h5neural, tmp_path):

@@ -87,7 +87,7 @@ WORDS_REFUSED = {
     "NaN": (ieee(ABS, float("nan")), "zero, negative or no finite number"),
     "infinite": (ieee(ABS, float("inf")), "zero, negative or no finite number"),
     "pointwise relative 1": (ieee(fields.RATIO, 1.0), "h5neural: "),
-    "mode 6": ((6, 1, 3), "unknown bound mode"),
+    "mode 7": ((7, 1, 3), "unknown bound mode"),
     "unknown flag": ((0x1001, 1, 3), "unknown bound mode"),
     "half a model": ((ABS, 1, 3, 5), "value 4 is missing"),
     "effort 10": ((ABS, 1, 3, 0, 0, 10), "effort"),

@@ -17,7 +17,7 @@ import pytest
 
 import fields
 import plugin
-from fields import ABS, LOSSLESS, NRMSE, PSNR, RATIO, REL, decimal, ieee
+from fields import ABS, BLOCK_NRMSE, LOSSLESS, NRMSE, PSNR, RATIO, REL, decimal, ieee
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "h5tests", "format"))
@@ -247,6 +247,7 @@ WRITTEN = {
     "transform": (fields.wave((12, 13, 14)), ieee(NRMSE, 1e-3), read_payload.TRANSFORM, ("not corrected", "a parent")),
     "transformed line": (waves((900,), ">f4"), ieee(NRMSE, 1e-4), read_payload.TRANSFORM, ("1 stages",)),
     "transformed map": (rough_map(">f8"), ieee(PSNR, 60), read_payload.TRANSFORM, ("not corrected",)),
+    "mended patches": (rough_map("<f4"), ieee(BLOCK_NRMSE, 1e-2), read_payload.TRANSFORM, ("corrected",)),
     "transform, four axes": (waves((9, 10, 11, 12), "<f8"), ieee(NRMSE, 1e-3), read_payload.TRANSFORM, ()),
     "transform, eight axes": (waves((2, 3, 1, 4, 5, 1, 7, 6)), ieee(NRMSE, 1e-3), read_payload.TRANSFORM, ()),
     "corrected": (waves((25, 26, 27)), decimal(ABS, 1, 2), read_payload.TRANSFORM, ("corrected", "a run to the end")),

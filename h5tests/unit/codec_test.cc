@@ -195,7 +195,8 @@ TYPED_TEST(Codec, SurvivesExtremes) {
     fields[7][k] = k % 2 ? Limits::infinity() : TypeParam(-0.0);
   }
   for (const auto& x : fields) {
-    for (const uint32_t mode : {H5N_LOSSLESS, H5N_ABS, H5N_REL, H5N_RATIO, H5N_PSNR, H5N_NRMSE}) {
+    for (const uint32_t mode :
+         {H5N_LOSSLESS, H5N_ABS, H5N_REL, H5N_RATIO, H5N_PSNR, H5N_NRMSE, H5N_BLOCK_NRMSE}) {
       for (const double bound : {1e-3, 0.5}) {
         const auto y = round_trip(params<TypeParam>(mode, bound, {20, 30}), x);
         for (size_t k = 0; k < x.size(); ++k) {

@@ -103,7 +103,7 @@ TEST(FilterCdValues, SenselessBoundsAreRefused) {
 }
 
 TEST(FilterCdValues, MissingWords) {
-  for (unsigned mode = H5N_ABS; mode <= H5N_NRMSE; ++mode) {
+  for (unsigned mode = H5N_ABS; mode <= H5N_BLOCK_NRMSE; ++mode) {
     EXPECT_NE(request({mode}).status, 0);
     EXPECT_NE(request({mode, 1}).why.find("needs a bound"), std::string::npos);
   }
@@ -111,7 +111,7 @@ TEST(FilterCdValues, MissingWords) {
 }
 
 TEST(FilterCdValues, UnknownModesFlagsAndEffortAreRefused) {
-  EXPECT_NE(request({6, 1, 3}).status, 0);
+  EXPECT_NE(request({7, 1, 3}).status, 0);
   EXPECT_NE(request({255, 1, 3}).status, 0);
   EXPECT_NE(request({0x200u | H5N_ABS, 1, 3}).status, 0);
   EXPECT_NE(request({0x80000000u | H5N_ABS, 1, 3}).status, 0);

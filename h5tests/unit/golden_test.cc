@@ -77,7 +77,7 @@ std::string hex(uint64_t v) {
 }
 
 constexpr const char* kKinds[] = {"raw", "lossless", "walk", "constant", "repeats", "transform", "frames"};
-constexpr const char* kModes[] = {"lossless", "abs", "rel", "ratio", "psnr", "nrmse"};
+constexpr const char* kModes[] = {"lossless", "abs", "rel", "ratio", "psnr", "nrmse", "block-nrmse"};
 
 // Some payloads name weights that are seeds of the fuzzer.
 class Golden : public testing::Test {

@@ -262,7 +262,7 @@ TEST(Outliers, BringEveryPointWithinHalfABin) {
   std::vector<int32_t> read = y;
   BitEncoder side;
   ResidualEncoder residuals;
-  encode_outliers(side, residuals, in, x, y);
+  encode_outliers(side, residuals, in, x, {}, y);
   const Bytes s = side.finish(), r = residuals.finish();
   BitDecoder side_in(s);
   ResidualDecoder residuals_in(r);

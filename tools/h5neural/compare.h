@@ -30,6 +30,7 @@ struct Differences {
   double max_error = 0;       // largest |x - x'|; infinity when a finite value became none
   double max_over_bound = 0;  // largest |x - x'| / what was allowed
   double sum_of_squares = 0;  // of x - x'
+  double patch_nrmse = 0;     // of the worst patch, where a block bound was promised
 
   double range() const { return high > low ? high - low : 0; }
   double rmse() const { return measured > 0 ? std::sqrt(sum_of_squares / static_cast<double>(measured)) : 0; }
@@ -50,6 +51,7 @@ struct Differences {
     max_error = std::max(max_error, d.max_error);
     max_over_bound = std::max(max_over_bound, d.max_over_bound);
     sum_of_squares += d.sum_of_squares;
+    patch_nrmse = std::max(patch_nrmse, d.patch_nrmse);
   }
 };
 

@@ -58,10 +58,10 @@ uint64_t least_bytes_linear(const FamilyTask&) { return 1000; }
 
 Arguments linear_arguments(const FamilyTask& t) {
   Arguments args = common(t);
-  const char* const key = t.mode == H5N_ABS     ? "--abs"
-                          : t.mode == H5N_REL   ? "--rel"
-                          : t.mode == H5N_NRMSE ? "--nrmse"
-                                                : "--psnr";
+  const char* const key = t.mode == H5N_ABS    ? "--abs"
+                          : t.mode == H5N_REL  ? "--rel"
+                          : t.mode == H5N_PSNR ? "--psnr"
+                                               : "--nrmse";
   const double bound = t.mode == H5N_ABS ? t.bound / t.data->scale() : t.bound;
   args.insert(args.end(), {key, fmt::format("{:.17g}", bound), "--chunks", fmt::format("{}", t.spread)});
   if (!t.block.empty()) args.insert(args.end(), {"--block", t.block});
@@ -169,7 +169,7 @@ uint64_t least_bytes_corrections(const FamilyTask&) { return 10000; }
 
 Arguments corrections_arguments(const FamilyTask& t) {
   constexpr double kPointwise = 1.7;  // times the root mean square of errors spread evenly
-  const bool l2 = t.mode == H5N_NRMSE || t.mode == H5N_PSNR;
+  const bool l2 = t.mode >= H5N_PSNR;
   const double bound = relative_bound(t) * (l2 ? kPointwise : 1);
   Arguments args = common(t);
   args.insert(args.begin(), {"train", "--model", "corrections", "--checkpoint", t.checkpoint});

@@ -14,7 +14,7 @@ namespace h5neural::tool {
 // What a family is to learn, and where its files are.
 struct FamilyTask {
   const TrainingData* data = nullptr;
-  uint32_t mode = 0;  // H5N_ABS, H5N_REL, H5N_PSNR or H5N_NRMSE
+  uint32_t mode = 0;  // any but H5N_LOSSLESS and H5N_RATIO
   double bound = 0;   // in the data's unit
   std::string form = "chunk", block;
   std::vector<std::string> network;  // options of the worker, as it takes them

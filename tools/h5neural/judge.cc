@@ -7,6 +7,7 @@
 #include <array>
 #include <cmath>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 #include "cd_values.h"
@@ -24,7 +25,7 @@ constexpr double kL2Slack = 1e-9;  // relative: the writer adds the squares of a
 struct Asked {
   uint32_t mode = H5N_LOSSLESS;
   double bound = 0;
-  bool is_l2() const { return mode == H5N_PSNR || mode == H5N_NRMSE; }
+  bool is_l2() const { return mode >= H5N_PSNR; }
   double nrmse() const { return mode == H5N_PSNR ? std::pow(10, -bound / 20) : bound; }
 };
 
@@ -78,16 +79,87 @@ Promise promise_of(const Asked& asked, const Dataset& copy, const Extents& offse
   return p;
 }
 
-// The root mean square error of a chunk over the one allowed. In a chunk at the edge the bound holds with the
-// padding: fill values, which count as values unless the user defined them.
-double l2_over_bound(const Asked& asked, Differences d, uint64_t padding, bool fill_is_special) {
-  if (d.sum_of_squares == 0) return 0;
-  if (padding > 0 && !fill_is_special) {
-    d.measured += padding;
-    d.low = std::min(d.low, 0.0);
-    d.high = std::max(d.high, 0.0);
+// Padding counts as values unless the user defined the fill value that it is made of.
+uint64_t counted_padding(const Dataset& copy, const Extents& block, const Extents& size) {
+  return copy.fill ? 0 : product(block) - product(size);
+}
+
+// The root mean square error of a chunk over its range. In a chunk at the edge the bound holds with the
+// padding, zeros.
+double nrmse_of(Differences d, uint64_t padding) {
+  d.measured += padding;
+  return d.nrmse();
+}
+
+// The sum of squares in each patch of a chunk, and its points.
+class PatchSums {
+ public:
+  // 8 x 8 points of the last two axes of `block` longer than 1, or 64 in a row; of these the chunk has
+  // `size`.
+  PatchSums(const Extents& block, const Extents& size) {
+    for (size_t a = 0; a < block.size(); ++a) {
+      if (block[a] == 1) continue;
+      rows_ = std::exchange(columns_, Axis{block[a], size[a], kSide});
+      ++axes_;
+    }
+    if (axes_ < 2) columns_.side = kSide * kSide;
+    const uint64_t planes = product(size) / std::max<uint64_t>(1, rows_.size * columns_.size);
+    sums_.resize(planes * rows_.patches() * columns_.patches());
   }
-  return d.nrmse() / asked.nrmse();
+
+  void add(uint64_t at, double error) {
+    Sum& sum = sums_[patch_of(at)];
+    sum.squares += error * error;
+    ++sum.points;
+  }
+
+  // The largest root mean square, the points of padding counted where `padded`.
+  double worst(bool padded) const {
+    double worst = 0;
+    for (size_t p = 0; p < sums_.size(); ++p) {
+      const uint64_t row = p / columns_.patches() % rows_.patches(), column = p % columns_.patches();
+      const uint64_t more =
+          padded ? rows_.in_block(row) * columns_.in_block(column) - rows_.here(row) * columns_.here(column)
+                 : 0;
+      const uint64_t points = sums_[p].points + more;
+      if (points > 0) worst = std::max(worst, std::sqrt(sums_[p].squares / static_cast<double>(points)));
+    }
+    return worst;
+  }
+
+ private:
+  static constexpr uint64_t kSide = 8;
+  struct Axis {
+    uint64_t block = 1, size = 1, side = kSide;
+    uint64_t patches() const { return (size + side - 1) / side; }
+    uint64_t in_block(uint64_t patch) const { return std::min(side, block - patch * side); }
+    uint64_t here(uint64_t patch) const { return std::min(side, size - patch * side); }
+  };
+  struct Sum {
+    double squares = 0;
+    uint64_t points = 0;
+  };
+  uint64_t patch_of(uint64_t at) const {
+    const uint64_t column = at % columns_.size, row = at / columns_.size % rows_.size;
+    const uint64_t plane = at / columns_.size / rows_.size;
+    return (plane * rows_.patches() + row / rows_.side) * columns_.patches() + column / columns_.side;
+  }
+
+  int axes_ = 0;
+  Axis rows_, columns_;
+  std::vector<Sum> sums_;
+};
+
+// The root mean square error of the worst patch over the range of the chunk.
+template <class T>
+double patch_nrmse_of(std::span<const T> x, std::span<const T> y, const std::optional<T>& fill,
+                      const Extents& block, const Extents& size, const Differences& d, bool padded) {
+  if (d.sum_of_squares == 0) return 0;
+  PatchSums sums(block, size);
+  for (size_t i = 0; i < x.size(); ++i) {
+    if (!is_special(x[i], fill)) sums.add(i, static_cast<double>(x[i]) - static_cast<double>(y[i]));
+  }
+  return sums.worst(padded) / d.range();
 }
 
 template <class T>
@@ -114,7 +186,16 @@ void compare_floats(const Dataset& original, const Dataset& copy, const std::opt
     }
     Differences d = compare<T>(x, y, fill, p);
     if (asked && asked->is_l2()) {
-      d.max_over_bound = l2_over_bound(*asked, d, product(block) - product(size), copy.fill.has_value());
+      const uint64_t padding = counted_padding(copy, block, size);
+      Differences padded = d;
+      if (padding > 0) {
+        padded.low = std::min(d.low, 0.0);
+        padded.high = std::max(d.high, 0.0);
+      }
+      if (asked->mode == H5N_BLOCK_NRMSE)
+        d.patch_nrmse = patch_nrmse_of<T>(x, y, fill, block, size, padded, padding > 0);
+      const double reached = asked->mode == H5N_BLOCK_NRMSE ? d.patch_nrmse : nrmse_of(padded, padding);
+      d.max_over_bound = reached / asked->nrmse();
     }
     const bool l2_broken = asked && asked->is_l2() && d.max_over_bound > 1 + kL2Slack;
     if (d.beyond > 0 || d.specials_changed > 0 || l2_broken) ++v.broken_chunks;

@@ -521,7 +521,7 @@ void check_learning(const Options& o) {
   if (!o.request.leaves_the_model_open() || !o.weights.empty())
     fail("--learn finds the model itself; leave --model and --weights out");
   if (o.request.mode() == H5N_LOSSLESS || o.request.mode() == H5N_RATIO)
-    fail("--learn needs --abs, --rel, --psnr or --nrmse: models serve no other bound");
+    fail("--learn needs --abs, --rel, --psnr, --nrmse or --block-nrmse: models serve no other bound");
 }
 
 // One weights file that was given is the model, unless another was asked for; of several each chunk takes the

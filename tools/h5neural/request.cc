@@ -93,6 +93,10 @@ void Request::declare_without_effort(CLI::App& app) {
   group->add_option("--ratio", ratio_, "|x - x'| <= E * |x|, E below 1")->type_name("E");
   group->add_option("--psnr", psnr_, "PSNR of at least D decibels")->type_name("D");
   group->add_option("--nrmse", nrmse_, "root mean square error <= E * range")->type_name("E");
+  group
+      ->add_option("--block-nrmse", block_nrmse_,
+                   "the same for each patch of 8 x 8 points of the last two axes")
+      ->type_name("E");
   group->add_flag("--lossless", lossless_, "every bit comes back");
   group->require_option(1);
   app.add_option("--model", model_,
@@ -118,11 +122,12 @@ uint32_t Request::mode() const {
   if (ratio_) return H5N_RATIO;
   if (psnr_) return H5N_PSNR;
   if (nrmse_) return H5N_NRMSE;
+  if (block_nrmse_) return H5N_BLOCK_NRMSE;
   return H5N_LOSSLESS;
 }
 
 double Request::bound() const {
-  for (const auto& given : {abs_, rel_, ratio_, psnr_, nrmse_}) {
+  for (const auto& given : {abs_, rel_, ratio_, psnr_, nrmse_, block_nrmse_}) {
     if (given) return *given;
   }
   return 0;
@@ -179,7 +184,7 @@ h5n_params Request::params() const {
 }
 
 std::string bound_text(uint32_t mode, double bound) {
-  static constexpr std::array kNames{"lossless", "abs", "rel", "ratio", "psnr", "nrmse"};
+  static constexpr std::array kNames{"lossless", "abs", "rel", "ratio", "psnr", "nrmse", "block-nrmse"};
   if (mode == H5N_LOSSLESS) return "lossless";
   return fmt::format("{} {:.10g}{}", mode < kNames.size() ? kNames[mode] : "?", bound,
                      mode == H5N_PSNR ? " dB" : "");

@@ -38,7 +38,7 @@ class Request {
   h5n_params params() const;
 
  private:
-  std::optional<double> abs_, rel_, ratio_, psnr_, nrmse_;
+  std::optional<double> abs_, rel_, ratio_, psnr_, nrmse_, block_nrmse_;
   bool lossless_ = false;
   std::string model_ = "auto";
   unsigned effort_ = 5;

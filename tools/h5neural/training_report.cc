@@ -156,7 +156,10 @@ std::string curve(const Candidate& c) {
 
 const char* bound_axis(uint32_t mode) {
   if (mode == H5N_PSNR) return "PSNR, dB";
-  return mode == H5N_ABS ? "absolute bound" : mode == H5N_REL ? "bound relative to a chunk's range" : "NRMSE";
+  return mode == H5N_ABS     ? "absolute bound"
+         : mode == H5N_REL   ? "bound relative to a chunk's range"
+         : mode == H5N_NRMSE ? "NRMSE"
+                             : "NRMSE of each patch";
 }
 
 std::string ratios(const Training& t) {

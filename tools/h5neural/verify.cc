@@ -54,6 +54,7 @@ nlohmann::json json_of(const Verdict& v) {
           {"max_over_bound", d.max_over_bound},
           {"rmse", d.rmse()},
           {"nrmse", d.nrmse()},
+          {"patch_nrmse", d.patch_nrmse},
           {"psnr", d.psnr()},
           {"ratio", v.ratio}};
 }

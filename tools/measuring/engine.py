@@ -8,8 +8,9 @@ import os
 
 import numpy as np
 
-LOSSLESS, ABS, REL, RATIO, PSNR, NRMSE = range(6)
-MODES = {"lossless": LOSSLESS, "abs": ABS, "rel": REL, "ratio": RATIO, "psnr": PSNR, "nrmse": NRMSE}
+LOSSLESS, ABS, REL, RATIO, PSNR, NRMSE, BLOCK_NRMSE = range(7)
+MODES = {"lossless": LOSSLESS, "abs": ABS, "rel": REL, "ratio": RATIO, "psnr": PSNR, "nrmse": NRMSE,
+         "block-nrmse": BLOCK_NRMSE}
 KINDS = ("raw", "lossless", "walk", "constant", "repeats", "transform", "frames")
 TYPES = {4: 1, 8: 2}  # bytes of a value -> H5N_FLOAT32, H5N_FLOAT64
 ERR_CORRUPT = 3

@@ -18,15 +18,18 @@ def finite_range(a):
 
 
 def list_fields(folder, min_values=20000, only=()):
-    """[(path, dataset name)] of the float datasets of every .h5 of `folder` that have `min_values` values."""
+    """[(path, dataset name)] of the float datasets of every .h5 of `folder` that have `min_values` values; `only`: those of
+    these files, or these as FILE:NAME, without .h5."""
     found = []
     for path in sorted(glob.glob(os.path.join(folder, "*.h5"))):
-        if only and os.path.basename(path)[:-3] not in only:
+        file = os.path.basename(path)[:-3]
+        if only and not any(o.partition(":")[0] == file for o in only):
             continue
         with h5py.File(path) as f:
             names = []
             f.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
-            found += [(path, n) for n in names if f[n].dtype.kind == "f" and f[n].size >= min_values]
+            found += [(path, n) for n in names if f[n].dtype.kind == "f" and f[n].size >= min_values
+                      and (not only or file in only or f"{file}:{n}" in only)]
     return found
 
 

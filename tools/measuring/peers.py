@@ -11,4 +11,5 @@ _module = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(_module)
 
 EQUAL, isolated, options, psnr, rmse = _module.EQUAL, _module.isolated, _module.options, _module.psnr, _module.rmse
+patch_psnr, worst_patch = _module.patch_psnr, _module.worst_patch
 run, search, through_hdf5, value_range = _module.run, _module.search, _module.through_hdf5, _module.value_range

@@ -21,7 +21,7 @@ extern "C" {
 
 /* Version of this API. The shim refuses an engine whose major number differs from its own. */
 #define H5N_API_MAJOR 1
-#define H5N_API_MINOR 1
+#define H5N_API_MINOR 2
 
 #define H5N_MAX_RANK 8
 
@@ -44,7 +44,11 @@ enum {
   H5N_REL = 2,      /* |x - x'| <= bound * (range of the chunk without specials) */
   H5N_RATIO = 3,    /* |x - x'| <= bound * |x|; zeros, signs and infinities are exact; 0 < bound < 1 */
   H5N_PSNR = 4,     /* 20 log10(range / RMSE) >= bound, in dB */
-  H5N_NRMSE = 5     /* RMSE / range <= bound */
+  H5N_NRMSE = 5,    /* RMSE / range <= bound */
+  /* RMSE / (range of the chunk) <= bound for each patch: 8 x 8 points of the last two axes, counted from the
+   * chunk's first point, smaller at the ends; axes of one point left out, 64 points in a row where one axis
+   * is left. Specials belong to no patch. Since API 1.2. */
+  H5N_BLOCK_NRMSE = 6
 };
 
 /* Element types. */
@@ -56,7 +60,7 @@ enum { H5N_FLOAT32 = 1, H5N_FLOAT64 = 2 };
 
 /* What the writer of a chunk is told. Zero-initialise, then set what is known. */
 typedef struct h5n_params {
-  uint32_t mode;       /* H5N_LOSSLESS ... H5N_NRMSE */
+  uint32_t mode;       /* H5N_LOSSLESS ... H5N_BLOCK_NRMSE */
   double bound;        /* see the modes; finite and > 0 unless lossless */
   uint64_t model;      /* first 64 bits (big endian) of a weights file's SHA-256, or H5N_MODEL_AUTO / _NONE */
   uint32_t effort;     /* 0 (fast) to 9 (small) */

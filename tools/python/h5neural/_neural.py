@@ -52,6 +52,8 @@ class Neural(h5py.filters.FilterRefBase):
       ratio     |x - x'| <= ratio * |x|, below 1
       psnr      PSNR of at least psnr decibels, for each chunk
       nrmse     root mean square error <= nrmse * range, for each chunk
+      block_nrmse  root mean square error <= block_nrmse * (range of the chunk), for each patch of 8 x 8
+                points of the last two axes
       lossless  True: every bit comes back (also when no bound is given)
     and
       effort    0 (fast) to 9 (small)
@@ -61,9 +63,10 @@ class Neural(h5py.filters.FilterRefBase):
 
     filter_id = _words.FILTER_ID
 
-    def __init__(self, *, abs=None, rel=None, ratio=None, psnr=None, nrmse=None, lossless=False,
-                 effort=_words.DEFAULT_EFFORT, model=None):
-        given = {m: b for m, b in dict(abs=abs, rel=rel, ratio=ratio, psnr=psnr, nrmse=nrmse).items() if b is not None}
+    def __init__(self, *, abs=None, rel=None, ratio=None, psnr=None, nrmse=None, block_nrmse=None,
+                 lossless=False, effort=_words.DEFAULT_EFFORT, model=None):
+        bounds = dict(abs=abs, rel=rel, ratio=ratio, psnr=psnr, nrmse=nrmse, block_nrmse=block_nrmse)
+        given = {m: b for m, b in bounds.items() if b is not None}
         if len(given) + bool(lossless) > 1:
             names = ", ".join([*given, *(["lossless"] if lossless else [])])
             raise ValueError(f"h5neural: {names} are given; give one bound")

@@ -151,6 +151,35 @@ def psnr(a, b, low, high):
     return 20 * math.log10((high - low) / error) if error > 0 else math.inf
 
 
+PATCH = 8  # extent of a patch along each of the last two axes
+
+
+def worst_patch(a, b, low, high):
+    """The largest root mean square of a - b in a patch: 8 x 8 points of the last two axes longer than 1, or 64 in a row, of
+    the values of `a` within low .. high, in float64."""
+    inside = np.isfinite(a) & (a >= low) & (a <= high)
+    with np.errstate(all="ignore"):
+        squares = np.where(inside, (a.astype("f8") - b.astype("f8")) ** 2, 0)
+    shape = [n for n in a.shape if n > 1]
+    height, width = (1, PATCH * PATCH) if len(shape) < 2 else (PATCH, PATCH)
+    planes = (-1, *([1] * (2 - len(shape[-2:]))), *shape[-2:])
+
+    def sums(v):
+        v = v.reshape(planes)
+        v = np.add.reduceat(v, np.arange(0, v.shape[1], height), axis=1)
+        return np.add.reduceat(v, np.arange(0, v.shape[2], width), axis=2)
+
+    return float(np.sqrt((sums(squares) / np.maximum(sums(inside.astype("f8")), 1)).max()))
+
+
+def patch_psnr(a, b, low, high):
+    """`psnr` of the worst patch."""
+    error = worst_patch(a, b, low, high)
+    if not np.isfinite(error):
+        return -math.inf
+    return 20 * math.log10((high - low) / error) if error > 0 else math.inf
+
+
 # The ways to ask a peer for less or more: an absolute bound, and SPERR's PSNR mode. ZFP's accuracy has steps of 6 dB.
 WAYS = {"sz3": ("abs",), "sperr": ("psnr", "abs"), "zfp": ("abs",)}
 EQUAL = 0.05  # dB within which two PSNR count as equal
@@ -163,8 +192,9 @@ LEAST_DB, MOST_DB = 1.0, 300.0
 class _Trials:
     """What a peer made of the settings tried; `x` is a setting in dB: the PSNR asked for, or -20 log10 of bound / range."""
 
-    def __init__(self, a, codec, mode, low, high, chunks, least):
+    def __init__(self, a, codec, mode, low, high, chunks, least, measure):
         self.a, self.codec, self.mode, self.low, self.high, self.chunks = a, codec, mode, low, high, chunks
+        self.measure = measure
         self.least, self.finite, self.best = least, np.isfinite(a), None
 
     def setting(self, x):
@@ -177,21 +207,22 @@ class _Trials:
         b, stored, *_ = run(self.a, self.codec, self.mode, self.setting(x), self.chunks)
         if not np.array_equal(self.a[~self.finite], b[~self.finite], equal_nan=True):
             raise RuntimeError("a NaN or an Inf was changed")
-        reached = psnr(self.a, b, self.low, self.high)
+        reached = self.measure(self.a, b, self.low, self.high)
         if reached >= self.least and (self.best is None or stored < self.best[0]):
             self.best = stored, self.setting(x), reached, x
         return reached
 
 
-def search(a, codec, mode, target, low, high, below=EQUAL, above=EQUAL, chunks=None):
+def search(a, codec, mode, target, low, high, below=EQUAL, above=EQUAL, chunks=None, measure=psnr):
     """(setting, bytes stored, PSNR reached) of a peer whose PSNR lies within target - below .. target + above, in dB.
+    `measure`: what counts as PSNR, as `psnr` or `patch_psnr`.
 
     The smallest of all tried whose PSNR is not lower: PSNR jumps at some settings (ZFP has steps of 6 dB, SZ3 changes its
     predictor), so looser ones are tried too once the target is met. RuntimeError where none reaches it, or the peer changes
     a NaN or an Inf. A dB of the setting is about a dB of PSNR: steps go by the last slope, and by halves where that leaves
     the bracket.
     """
-    trials, aim = _Trials(a, codec, mode, low, high, chunks, target - below), target + (above - below) / 2
+    trials, aim = _Trials(a, codec, mode, low, high, chunks, target - below, measure), target + (above - below) / 2
     x = aim - 4.8  # errors spread evenly within the bound: RMSE = bound / sqrt(3)
     if mode == "psnr":  # SPERR counts over the range of all values
         x = aim + 20 * math.log10(float(np.ptp(a[trials.finite].astype("f8"))) / (high - low))

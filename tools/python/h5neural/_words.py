@@ -7,7 +7,7 @@ import struct
 
 FILTER_ID = 41017
 
-MODES = ("lossless", "abs", "rel", "ratio", "psnr", "nrmse")  # the place is the number of the mode
+MODES = ("lossless", "abs", "rel", "ratio", "psnr", "nrmse", "block_nrmse")  # the place is the number of the mode
 IEEE_BOUND = 0x100
 MAX_PLACES = 400
 MAX_MANTISSA = 2**31 - 1

@@ -23,6 +23,7 @@ from h5neural import Neural, _words
     (dict(ratio=0.5), (3, 5, 1)),
     (dict(psnr=60), (4, 60, 0)),
     (dict(nrmse=1e-320), (5, 1, 320)),
+    (dict(block_nrmse=2e-3), (6, 2, 3)),
     (dict(abs=2.5, model="none"), (1, 25, 1, 2**32 - 1, 2**32 - 1)),
     (dict(lossless=True, effort=0), (0, 0, 0, 0, 0, 0)),
     (dict(abs=1e-3, model="0123456789abcdef" * 4), (1, 1, 3, 0x01234567, 0x89ABCDEF)),
@@ -89,10 +90,11 @@ def test_values_that_no_writer_leaves(words):
 
 
 @pytest.mark.skipif(shutil.which("h5neural") is None, reason="no h5neural program on the PATH")
-@pytest.mark.parametrize("name, bound", [("abs", 1e-3), ("rel", 1 / 3), ("psnr", 61.5), ("abs", 1e300), ("nrmse", 3e-320)])
+@pytest.mark.parametrize("name, bound", [("abs", 1e-3), ("rel", 1 / 3), ("psnr", 61.5), ("abs", 1e300), ("nrmse", 3e-320),
+                                         ("block_nrmse", 1e-3)])
 def test_same_words_as_the_command_line(name, bound):
     import json
-    out = subprocess.run(["h5neural", "flags", f"--{name}", repr(bound), "--json"], capture_output=True, check=True)
+    out = subprocess.run(["h5neural", "flags", f"--{name.replace('_', '-')}", repr(bound), "--json"], capture_output=True, check=True)
     assert tuple(json.loads(out.stdout)["cd_values"]) == Neural(**{name: bound}).filter_options
 
 
