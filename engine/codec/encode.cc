@@ -30,6 +30,7 @@
 #include "transform/plans.h"
 #include "transform/transform.h"
 #include "weights/weights.h"
+#include "worker/client.h"
 
 namespace h5neural {
 namespace {
@@ -72,19 +73,32 @@ class Encoder {
   }
 
   Bytes run() {
-    if (params_.mode == H5N_PSNR || params_.mode == H5N_NRMSE || in_patches()) {
-      search_l2();
-    } else {
-      encode_with(settings_.plain());
+    const bool helped = search();
+    if (!best_.empty() && !verified()) {
+      if (helped) {  // once more, all of it by ourselves
+        distrust_worker();
+        return Encoder(params_, native_, parts_).run();
+      }
+      // A payload that the reader does not bring back inside the bound would be a defect of ours: kept
+      // exactly instead.
+      best_.clear();
     }
-    // A payload that the reader does not bring back inside the bound would be a defect of ours: kept exactly
-    // instead.
-    if (!best_.empty() && !verified()) best_.clear();
     Bytes exact = exact_payload();
     return best_.empty() || exact.size() < best_.size() ? exact : std::move(best_);
   }
 
  private:
+  // Finds the smallest candidate. Returns whether a worker had a part in it: only here may it have one.
+  bool search() {
+    const WorkerScope worker;
+    if (params_.mode == H5N_PSNR || params_.mode == H5N_NRMSE || in_patches()) {
+      search_l2();
+    } else {
+      encode_with(settings_.plain());
+    }
+    return worker.used();
+  }
+
   // ---- candidates
   // ---------------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@
 #include "exact/backends/simd/simd.h"
 #include "exact/known_answer.h"
 #include "support/failure.h"
+#include "worker/client.h"
 
 namespace h5neural {
 namespace {
@@ -15,15 +16,20 @@ void check_input(const Program& program, size_t index, const Batch& x, size_t it
     throw Failure(H5N_ERR_INTERNAL,
                   "h5neural: program '" + program.name + "' was given an input of another size");
   }
-  for (size_t i = 0; i < items; ++i) {
-    const int32_t* n = x.data() + i * v.count();
-    int outside = 0;  // looked at after the loop, which then is one of vectors
-    for (size_t e = 0; e < v.count(); ++e) outside |= int{n[e] < v.lo[e]} | int{n[e] > v.hi[e]};
-    if (outside != 0) fail_corrupt("a latent is out of its range");
-  }
+  if (!in_range(v, x)) fail_corrupt("a latent is out of its range");
 }
 
 }  // namespace
+
+bool in_range(const Value& v, std::span<const int32_t> x) {
+  for (size_t from = 0; from < x.size(); from += v.count()) {
+    const int32_t* n = x.data() + from;
+    int outside = 0;  // looked at after the loop, which then is one of vectors
+    for (size_t e = 0; e < v.count(); ++e) outside |= int{n[e] < v.lo[e]} | int{n[e] > v.hi[e]};
+    if (outside != 0) return false;
+  }
+  return true;
+}
 
 std::vector<Batch> run(const Program& program, std::span<const Batch> inputs, size_t items) {
   if (inputs.size() != program.inputs) {
@@ -31,7 +37,8 @@ std::vector<Batch> run(const Program& program, std::span<const Batch> inputs, si
                   "h5neural: program '" + program.name + "' was given another number of inputs");
   }
   for (size_t v = 0; v < inputs.size(); ++v) check_input(program, v, inputs[v], items);
-  return best_backend().execute(program, inputs, items);
+  const Backend& backend = worker_wanted(program, items) ? worker_backend() : best_backend();
+  return backend.execute(program, inputs, items);
 }
 
 const std::vector<const Backend*>& backends() {

@@ -25,15 +25,19 @@ class Backend {
                                      size_t items) const = 0;
 };
 
+// Whether the elements of `x`, any number of items of `value`, are in the range that the proof gave each.
+bool in_range(const Value& value, std::span<const int32_t> x);
+
 // Checks every input against the range that the proof assumed, then runs the program on the fastest usable
-// backend. Returns one batch for each output. Throws Failure(H5N_ERR_CORRUPT) for an input out of its range.
+// backend, or where a writer allows and the user wants it, in the worker (worker/client.h). Returns one batch
+// for each output. Throws Failure(H5N_ERR_CORRUPT) for an input out of its range.
 std::vector<Batch> run(const Program& program, std::span<const Batch> inputs, size_t items);
 
 // All backends compiled in, slowest (the truth) first.
 const std::vector<const Backend*>& backends();
 // Whether `backend` reproduces the known answer; computed once for each backend.
 bool passes_known_answer(const Backend& backend);
-// The backend that run() uses. Throws Failure(H5N_ERR_INTERNAL) when none passes.
+// The fastest usable one of this process. Throws Failure(H5N_ERR_INTERNAL) when none passes.
 const Backend& best_backend();
 
 }  // namespace h5neural

@@ -1,5 +1,6 @@
 // train.h: the trainings, and the loop that they share. Interface without LibTorch.
 #pragma once
+#include "exact/backend.h"
 #include "learn/options.h"
 
 namespace h5neural::learn {
@@ -14,5 +15,7 @@ void train_frames(const Options& options);
 
 // Runs the known program through LibTorch and compares with the scalar backend. True when all bits agree.
 bool selftest();
+// The same for one of LibTorch's backends (exact/backends/torch/torch.h).
+bool selftest(const Backend& torch);
 
 }  // namespace h5neural::learn

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Write the seeds of weights_fuzz: a weights file of each form of each family, as small as the form can be.
+"""Write the seeds of weights_fuzz: a weights file of each form of each family, as small as the form can be; and those of
+worker_fuzz.
 
     python3 h5tests/fuzz/make_seeds.py [H5NEURAL_LINEAR]
 
@@ -323,7 +324,28 @@ def linear(program, folder):
             shutil.copy(out, folder)
 
 
+def worker():
+    """Seeds of worker_fuzz: messages as engine/worker/protocol.h lays them out, and a program on its way to the worker."""
+    folder = os.path.join(HERE, "seeds", "worker")
+    os.makedirs(folder, exist_ok=True)
+
+    def message(kind, items=0, segment=0, text=b""):
+        return b"\0h5nw" + struct.pack("<3I", 1, kind, len(text)) + bytes(32) + struct.pack("<2Q", items, segment) + text
+
+    for name, seed in (("hello", message(1)), ("run", message(3, 17, 1 << 20)), ("refused", message(19, text=b"no"))):
+        with open(os.path.join(folder, name), "wb") as f:
+            f.write(seed)
+    program = {"inputs": [value(8, 90)], "ops": [dense(0, "w", "b"), requantise(1, 127)], "outputs": [2]}
+    path = os.path.join(folder, "program")
+    safetensors(path, metadata("run", {}, {"run": program}, "program"), {"w": ("I16", [2, 8]), "b": ("I32", [2])})
+    with open(path, "rb") as f:
+        travels = b"\1" + f.read()
+    with open(path, "wb") as f:
+        f.write(travels)
+
+
 def main():
+    worker()
     folder = os.path.join(HERE, "seeds", "weights")
     os.makedirs(folder, exist_ok=True)
     makers = (("block", block), ("blocks", blocks), ("chunk", chunk), ("three-branch", three_branch),

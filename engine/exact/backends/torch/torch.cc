@@ -3,6 +3,7 @@
 
 #include <ATen/ATen.h>
 #include <ATen/Context.h>
+#include <ATen/detail/CUDAHooksInterface.h>
 #include <c10/core/InferenceMode.h>
 
 #include "exact/conv.h"
@@ -11,26 +12,61 @@ namespace h5neural {
 namespace {
 
 at::Tensor int_tensor(const std::vector<int32_t>& v) {
-  return at::from_blob(const_cast<int32_t*>(v.data()), {static_cast<int64_t>(v.size())}, at::kInt)
-      .to(at::kLong);
+  return at::from_blob(const_cast<int32_t*>(v.data()), {static_cast<int64_t>(v.size())}, at::kInt);
 }
 
-// Values are int64 tensors [items, ...shape].
+at::ScalarType carrier(const Program& p) { return p.largest_sum < (1u << 24) ? at::kFloat : at::kDouble; }
+
+// What an operation brings with it, on the device.
+struct Constants {
+  at::Tensor weight;      // of kLinear [columns, rows], of kConv* [taps, channels, rows]; in the carrier
+  at::Tensor bias;        // int32
+  at::Tensor multiplier;  // int64
+  at::Tensor table;       // int32
+};
+
+struct OnDevice final : Prepared {
+  OnDevice(const Program& p, at::Device device) {
+    const c10::InferenceMode inference;
+    for (const Op& op : p.ops) {
+      Constants c;
+      if (!op.weights.empty()) {
+        int64_t taps = 1;
+        for (const uint32_t k : op.kernel) taps *= k;
+        const at::Tensor w =
+            at::from_blob(const_cast<int16_t*>(op.weights.data()), {op.rows, op.columns}, at::kShort)
+                .to(device)
+                .to(carrier(p));
+        c.weight = op.kernel.empty() ? w.t() : w.reshape({op.rows, taps, -1}).permute({1, 2, 0}).contiguous();
+        c.bias = int_tensor(op.bias).to(device, at::kInt, false, true);
+      }
+      if (!op.multiplier.empty()) c.multiplier = int_tensor(op.multiplier).to(device).to(at::kLong);
+      if (!op.table.empty()) c.table = int_tensor(op.table).to(device, at::kInt, false, true);
+      of.push_back(std::move(c));
+    }
+  }
+  std::vector<Constants> of;  // operation by operation
+};
+
+// Values are int32 tensors [items, ...shape].
 class Interpreter {
  public:
-  Interpreter(const Program& p, int64_t items) : p_(p), items_(items) {}
+  Interpreter(const Program& p, const OnDevice& constants, int64_t items)
+      : p_(p), constants_(constants), items_(items) {}
 
   std::vector<at::Tensor> values;
 
-  void run(const Op& op) {
+  void run(size_t index) {
+    const Op& op = p_.ops[index];
+    const Constants& c = constants_.of[index];
     const at::Tensor& x = values[op.in[0]];
     switch (op.kind) {
       case OpKind::kLinear:
-        values.push_back(linear(op, x));
+        values.push_back(at::matmul(x.to(carrier(p_)), c.weight).to(at::kInt) + c.bias);
         break;
       case OpKind::kConv:
       case OpKind::kConvTransposed:
-        values.push_back(conv(op, x, conv_shape(op, p_.values[op.in[0]].shape)));
+        values.push_back(conv(op, c, x, conv_shape(op, p_.values[op.in[0]].shape)));
         break;
       case OpKind::kAdd:
         values.push_back(x + values[op.in[1]]);
@@ -52,46 +88,36 @@ class Interpreter {
         break;
       case OpKind::kRequantise: {
         const int64_t half = op.shift == 0 ? 0 : int64_t{1} << (op.shift - 1);
-        values.push_back(
-            ((x * int_tensor(op.multiplier) + half).bitwise_right_shift(static_cast<int64_t>(op.shift)))
-                .clamp(op.lo, op.hi));
+        values.push_back((x * c.multiplier + half)
+                             .bitwise_right_shift(static_cast<int64_t>(op.shift))
+                             .clamp(op.lo, op.hi)
+                             .to(at::kInt));
         break;
       }
       case OpKind::kTable:
-        values.push_back(int_tensor(op.table).index({x - static_cast<int64_t>(op.first)}));
+        values.push_back(c.table.index({x.to(at::kLong) - static_cast<int64_t>(op.first)}));
         break;
     }
   }
 
  private:
-  at::Tensor weights(const Op& op) const {  // [rows, columns]
-    return at::from_blob(const_cast<int16_t*>(op.weights.data()), {op.rows, op.columns}, at::kShort)
-        .to(carrier());
-  }
-  at::ScalarType carrier() const { return p_.largest_sum < (1u << 24) ? at::kFloat : at::kDouble; }
-
-  at::Tensor linear(const Op& op, const at::Tensor& x) const {
-    return (at::matmul(x.to(carrier()), weights(op).t())).to(at::kLong) + int_tensor(op.bias);
-  }
-
   // One matrix product for each tap, on the part of the input that it meets; LibTorch's own convolutions may
   // transform their data, which is not exact.
-  at::Tensor conv(const Op& op, const at::Tensor& x, const ConvShape& s) const {
+  at::Tensor conv(const Op& op, const Constants& c, const at::Tensor& x, const ConvShape& s) const {
     const bool transposed = op.kind == OpKind::kConvTransposed;
-    const auto w = weights(op).reshape({op.rows, -1, static_cast<int64_t>(s.channels)});
-    const auto in = x.to(carrier()).reshape({items_, s.in[0], s.in[1], s.in[2], -1});
-    at::Tensor y = at::zeros({items_, s.out[0], s.out[1], s.out[2], op.rows}, w.options());
-    for (int64_t t = 0; t < w.size(1); ++t) {
+    const at::Tensor in = x.to(carrier(p_)).reshape({items_, s.in[0], s.in[1], s.in[2], -1});
+    at::Tensor y = at::zeros({items_, s.out[0], s.out[1], s.out[2], op.rows}, in.options());
+    for (int64_t t = 0; t < c.weight.size(0); ++t) {
       const std::array<int64_t, 3> tap{t / (s.kernel[1] * s.kernel[2]), t / s.kernel[2] % s.kernel[1],
                                        t % s.kernel[2]};
       at::Tensor from = in, to = y;
       for (size_t d = 0; d < 3; ++d) meet(s, d, tap[d], transposed, from, to);
-      if (from.numel() > 0 && to.numel() > 0) to.add_(at::matmul(from, w.select(1, t).t()));
+      if (from.numel() > 0 && to.numel() > 0) to.add_(at::matmul(from, c.weight[t]));
     }
     std::vector<int64_t> shape{items_};
     for (size_t d = 3 - op.kernel.size(); d < 3; ++d) shape.push_back(s.out[d]);
     shape.push_back(op.rows);
-    return y.to(at::kLong).reshape(shape) + int_tensor(op.bias);
+    return y.to(at::kInt).reshape(shape) + c.bias;
   }
 
   // Narrows axis d of input and result to the positions that meet at tap t: `every` on the side with steps
@@ -110,41 +136,55 @@ class Interpreter {
   }
 
   const Program& p_;
+  const OnDevice& constants_;
   int64_t items_;
 };
 
 class Torch final : public Backend {
  public:
-  const char* name() const override { return "torch"; }
-  // NNPACK's Winograd convolutions are not exact; off for the whole process, which is a worker's own.
+  Torch(const char* name, at::Device device) : name_(name), device_(device) {}
+  const char* name() const override { return name_; }
+  // NNPACK's Winograd convolutions and TF32's products are not exact; off for the whole process, which is a
+  // worker's own.
   bool available() const override {
     at::globalContext().setUserEnabledNNPACK(false);
-    return true;
+    if (device_.is_cpu()) return true;
+    at::globalContext().setAllowTF32CuBLAS(false);
+    at::globalContext().setAllowTF32CuDNN(false);
+    at::globalContext().setUserEnabledCuDNN(false);
+    return at::globalContext().hasCUDA() && at::detail::getCUDAHooks().deviceCount() > 0;
   }
   std::vector<Batch> execute(const Program& p, std::span<const Batch> inputs, size_t items) const override {
     const c10::InferenceMode inference;
-    Interpreter run(p, static_cast<int64_t>(items));
+    const auto& constants =
+        p.prepared->get<OnDevice>(this, [&] { return std::make_unique<OnDevice>(p, device_); });
+    Interpreter run(p, constants, static_cast<int64_t>(items));
     for (size_t v = 0; v < inputs.size(); ++v) {
       std::vector<int64_t> shape(p.values[v].shape.begin(), p.values[v].shape.end());
       shape.insert(shape.begin(), static_cast<int64_t>(items));
-      run.values.push_back(int_tensor(inputs[v]).reshape(shape));
+      run.values.push_back(int_tensor(inputs[v]).to(device_).reshape(shape));
     }
-    for (const Op& op : p.ops) run.run(op);
+    for (size_t i = 0; i < p.ops.size(); ++i) run.run(i);
     std::vector<Batch> outputs;
     for (const uint32_t v : p.outputs) {
-      const at::Tensor y = run.values[v].to(at::kInt).contiguous();
+      const at::Tensor y = run.values[v].to(at::kCPU).contiguous();
       outputs.emplace_back(y.data_ptr<int32_t>(), y.data_ptr<int32_t>() + y.numel());
     }
     return outputs;
   }
+
+ private:
+  const char* name_;
+  at::Device device_;
 };
 
 }  // namespace
 
-const Backend& torch_backend() {
-  static const Torch* const backend =
-      new Torch;  // never destroyed: readers may still run while the process exits
-  return *backend;
+const Backend& torch_backend(TorchDevice device) {
+  // Never destroyed: they may still be at work while the process exits.
+  static const Torch* const cpu = new Torch("torch", at::kCPU);
+  static const Torch* const cuda = new Torch("torch-cuda", at::Device(at::kCUDA, 0));
+  return device == TorchDevice::kCpu ? *cpu : *cuda;
 }
 
 }  // namespace h5neural

@@ -5,6 +5,9 @@
 
 namespace h5neural {
 
-const Backend& torch_backend();
+// kCuda: the first GPU. Where its library rounds products (TF32, emulation by narrower types) sums are not
+// exact: that is switched off as far as LibTorch can, and the known answers decide.
+enum class TorchDevice { kCpu, kCuda };
+const Backend& torch_backend(TorchDevice device = TorchDevice::kCpu);
 
 }  // namespace h5neural
