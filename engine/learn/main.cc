@@ -5,6 +5,7 @@
 #include <exception>
 
 #include "learn/options.h"
+#include "learn/serving.h"
 #include "learn/train.h"
 
 int main(int argc, char** argv) {
@@ -28,7 +29,8 @@ int main(int argc, char** argv) {
       }
       return 0;
     }
-    std::fprintf(stderr, "%s\n", usage().c_str());
+    if (argc >= 2 && is_serving(argv[1])) return serving(argv[1], argc - 2, argv + 2);
+    std::fprintf(stderr, "%s\n%s\n", usage().c_str(), serving_usage());
     return argc >= 2 && std::strcmp(argv[1], "--help") == 0 ? 0 : 2;
   } catch (const std::exception& e) {
     std::fprintf(stderr, "h5neural-worker: %s\n", e.what());

@@ -7,8 +7,10 @@
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -227,16 +229,51 @@ void examine_weights(Findings& f) {
   if (n == 0) note(f, "weights", "none: chunks are compressed without a model");
 }
 
+// "key: value" lines.
+std::map<std::string, std::string> lines_of(const std::string& text) {
+  std::map<std::string, std::string> all;
+  std::istringstream in(text);
+  for (std::string line; std::getline(in, line);) {
+    const size_t colon = line.find(": ");
+    if (colon != std::string::npos) all[line.substr(0, colon)] = line.substr(colon + 2);
+  }
+  return all;
+}
+
+// Whether one runs that serves the engines of this user, and what writers make of it.
+void examine_serving(const fs::path& worker, Findings& f) {
+  const char* const wanted = std::getenv("H5NEURAL_WORKER");
+  const bool named = wanted != nullptr && wanted[0] == '/';
+  std::vector<std::string> arguments{"status"};
+  if (named) arguments.insert(arguments.end(), {"--socket", wanted});
+  const Finished status = run_program(worker, arguments, true);
+  const std::string use = wanted == nullptr || wanted[0] == '\0'
+                              ? "writers do not ask for one (H5NEURAL_WORKER is not set)"
+                              : fmt::format("H5NEURAL_WORKER={}", wanted);
+  if (status.status != 0) {
+    note(f, "worker", fmt::format("{}; {}", status.output.substr(0, status.output.find('\n')), use));
+    return;
+  }
+  auto said = lines_of(status.output);
+  fine(f, "worker",
+       fmt::format(
+           "process {} serves on {} (backend {}, known answer {}, {} other clients, {} executions); {}",
+           said["pid"], said["device"], said["backend"], said["known answer"], said["other clients"],
+           said["executions"], use));
+}
+
 void examine_worker(Findings& f) {
   const fs::path worker = worker_path();
   if (worker.empty()) {
-    note(f, "worker", "h5neural-worker is not installed: no training; everything else works without it",
-         "to train, build with LibTorch (H5NEURAL_TORCH=ON)");
+    note(f, "worker",
+         "h5neural-worker is not installed: no training, no GPU; everything else works without it",
+         "to have it, build with LibTorch (H5NEURAL_TORCH=ON)");
     return;
   }
   const Finished test = run_program(worker, {"selftest"}, true);
   if (test.status == 0) {
     fine(f, "worker", worker.string() + " passes its self-test");
+    examine_serving(worker, f);
   } else {
     broken(f, "worker",
            fmt::format("{} selftest ends with status {}: {}", worker.string(), test.status, test.output),
