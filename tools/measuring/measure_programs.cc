@@ -3,9 +3,12 @@
 //   layer TAB backend TAB bits TAB GMAC/s TAB MB/s of the result as float32
 // The backend "peak" is the fastest one's instructions alone, on registers. All of a layer are measured in
 // turn, several times, since the speed of a shared machine drifts. Given a weights file, its programs
-// `encode` and `decode` instead, MB/s counted in values of the field.
+// `encode` and `decode` instead, MB/s counted in values of the field. Given --worker and a text, the layers
+// whose name contains it in the user's h5neural-worker, beside the fastest backend, in real time:
+//   layer TAB items TAB MiB to and fro TAB ms in this process TAB ms in the worker
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <ctime>
 #include <fstream>
@@ -18,6 +21,8 @@
 #include "exact/backend.h"
 #include "kernels/cpu.h"
 #include "weights/weights_file.h"
+#include "worker/connection.h"
+#include "worker/program_bytes.h"
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -30,22 +35,22 @@ using h5neural::Program;
 using h5neural::Tensor;
 using h5neural::TensorType;
 
-double seconds() {
+double seconds(clockid_t clock) {
   timespec t{};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+  clock_gettime(clock, &t);
   return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
 }
 
 // The time that a quarter of several runs of f stay below, for about a tenth of a second: the clocks of
 // virtual machines sometimes lose a run altogether.
 template <class F>
-double usual_best(F&& f) {
+double usual_best(F&& f, clockid_t clock = CLOCK_THREAD_CPUTIME_ID) {
   std::vector<double> times;
-  const double start = seconds();
-  for (int i = 0; i < 5 || seconds() - start < 0.1; ++i) {
-    const double from = seconds();
+  const double start = seconds(clock);
+  for (int i = 0; i < 5 || seconds(clock) - start < 0.1; ++i) {
+    const double from = seconds(clock);
     f();
-    times.push_back(seconds() - from);
+    times.push_back(seconds(clock) - from);
   }
   const auto quarter = times.begin() + static_cast<ptrdiff_t>(times.size() / 4);
   std::nth_element(times.begin(), quarter, times.end());
@@ -221,14 +226,19 @@ double peak(int bits) {
 double peak(int) { return 0; }
 #endif
 
-// `values`: of one item, that MB/s count.
-void measure(const Case& c, size_t values) {
+std::vector<Batch> random_inputs(const Program& p, size_t items) {
   std::mt19937 draw(3);
   std::vector<Batch> in(1);
-  const auto& v = c.program.values[0];
-  for (size_t i = 0; i < c.items * v.count(); ++i) {
+  const auto& v = p.values[0];
+  for (size_t i = 0; i < items * v.count(); ++i) {
     in[0].push_back(v.lo[0] + static_cast<int32_t>(draw() % static_cast<unsigned>(v.hi[0] - v.lo[0] + 1)));
   }
+  return in;
+}
+
+// `values`: of one item, that MB/s count.
+void measure(const Case& c, size_t values) {
+  const std::vector<Batch> in = random_inputs(c.program, c.items);
   std::map<const Backend*, double> best;
   double best_peak = 0;
   constexpr int kTurns = 5;
@@ -264,10 +274,48 @@ void measure_weights(const std::string& path) {
   }
 }
 
+// A program that does nothing to `n` numbers: the way to the worker and back alone.
+Case echo(const std::string& name, int n) {
+  const std::string json =
+      R"({"inputs":[{"shape":[)" + std::to_string(n) +
+      R"(],"min":-9,"max":9}],"ops":[{"op":"clamp","in":[0],"min":-9,"max":9}],"outputs":[1]})";
+  return {name, 8, 1, h5neural::parse_program("echo", json, [](const std::string&) { return nullptr; })};
+}
+
+void measure_worker(const std::string& only) {
+  constexpr uint64_t kMacs = uint64_t{1} << 30;  // of a batch, at least
+  std::vector<Case> all = cases();
+  all.insert(all.begin(), {echo("nothing, one number", 1), echo("nothing, 16 MiB", 1 << 21)});
+  h5neural::Connection worker(h5neural::worker_place());
+  for (const Case& c : all) {
+    if (c.name.find(only) == std::string::npos || c.bits != 8) continue;
+    const size_t items = c.program.macs == 0 ? 1 : std::max<size_t>(c.items, kMacs / c.program.macs);
+    const std::vector<Batch> in = random_inputs(c.program, items);
+    const auto hash = h5neural::sha256(h5neural::program_bytes(c.program));
+    std::vector<Batch> here, there;
+    constexpr int64_t kPatient = 1000000000;
+    const double own =
+        usual_best([&] { here = h5neural::best_backend().execute(c.program, in, items); }, CLOCK_MONOTONIC);
+    const double far =
+        usual_best([&] { there = worker.run(c.program, hash, in, items, kPatient); }, CLOCK_MONOTONIC);
+    if (here != there) {
+      std::fprintf(stderr, "measure_programs: the worker gives other bits for '%s'\n", c.name.c_str());
+      std::exit(1);
+    }
+    std::printf("%s\t%zu\t%.2f\t%.4f\t%.4f\n", c.name.c_str(), items,
+                static_cast<double>(4 * (in[0].size() + here[0].size())) / (1 << 20), 1e3 * own, 1e3 * far);
+    (void)std::fflush(stdout);
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   const std::string what = argc < 2 ? "" : argv[1];
+  if (what == "--worker") {
+    measure_worker(argc < 3 ? "" : argv[2]);
+    return 0;
+  }
   if (what.ends_with(".safetensors")) {
     measure_weights(what);
     return 0;
