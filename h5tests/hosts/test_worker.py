@@ -132,33 +132,26 @@ def test_reading_asks_no_worker(runtime, alone):
 
 
 MANY = """
-print("begin", flush=True)
-for _ in range(8):
-    for name in sys.argv[1:]: print(encode(name).hex(), flush=True)
+rounds = 3  # after the file is there
+while rounds > 0:
+    rounds -= os.path.exists(sys.argv[1])
+    print(*sorted({encode(name).hex() for name in sys.argv[2:]}))
 """
 
 
-def test_killed_in_the_middle_of_writes(runtime, alone):
-    names = MODELS[:4]
-    worker = Worker(runtime)
-    writer = start_python(MANY, *names, env=environment(runtime, "always"))
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGSTOP])
+def test_killed_or_stopped_in_the_middle_of_writes(runtime, alone, tmp_path, sent):
+    """The writer neither hangs nor writes anything else."""
+    worker, names = Worker(runtime), MODELS[:4]
+    writer = start_python(MANY, tmp_path / "enough", *names, env=environment(runtime, "always"))
     assert wait_until(lambda: int(worker.status().get("items", 0)) > 100)
-    os.kill(worker.process.pid, signal.SIGKILL)
-    assert writer.poll() is None
-    assert output_of(writer) == ["begin"] + 8 * alone[:4]
-
-
-def test_a_worker_that_stands_still(runtime, alone):
-    """Stopped in the middle, it neither hangs a writer nor changes what that writes."""
-    names = MODELS[:4]
-    worker = Worker(runtime)
-    writer = start_python(MANY, *names, env=environment(runtime, "always"))
-    assert wait_until(lambda: int(worker.status().get("items", 0)) > 100)
-    os.kill(worker.process.pid, signal.SIGSTOP)
+    os.kill(worker.process.pid, sent)
     try:
-        assert output_of(writer, 120) == ["begin"] + 8 * alone[:4]
+        (tmp_path / "enough").touch()
+        said = output_of(writer, 120)
+        assert len(said) >= 3 * 4 and said == len(said) // 4 * sorted(alone[:4])
     finally:
-        os.kill(worker.process.pid, signal.SIGKILL)
+        worker.process.kill()
 
 
 def test_four_processes_at_once(runtime, alone):
