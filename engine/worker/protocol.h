@@ -16,10 +16,10 @@
 //
 // A client asks, and waits for the one answer before it asks again:
 //
-//   kHello                               -> kWelcome (text: what the worker is, "key: value" lines)
-//   kProgram (program, segment: bytes)   -> kDone, or kRefused (text: why)
-//   kRun (program, items, segment)       -> kDone, kUnknownProgram (send kProgram, then ask again), or
-//   kRefused kStop                                -> kDone; the worker ends
+//   kHello                           -> kWelcome (text: what the worker is, "key: value" lines)
+//   kProgram (program, segment: bytes) -> kDone, or kRefused (text: why)
+//   kRun (program, items, segment)   -> kDone; kUnknownProgram (send kProgram, then ask again); kRefused
+//   kStop                            -> kDone; the worker ends
 //
 // Large data lie in segments of shared memory: file descriptors of sealed memfds (segment.h) that travel
 // beside a message. That of kProgram holds the program and is read once. That of kRun is kept and used again
