@@ -65,19 +65,45 @@ int ConvProgram::crop(int x, int64_t channels, int64_t margin) {
   const auto c = static_cast<size_t>(channels), taps = static_cast<size_t>(2 * margin + 1);
   std::vector<double> w(c * taps * c);
   for (size_t k = 0; k < c; ++k) w[(k * taps + static_cast<size_t>(margin)) * c + k] = 1;
-  for (const bool down : {true, false}) {
-    const std::string at = std::to_string(ops_.size());
-    weights_.tensor(prefix_ + "w" + at, {c, down ? taps : 1, down ? 1 : taps, c}, w, 1, 8);
-    weights_.tensor(prefix_ + "b" + at, {c}, std::vector<double>(c), 1, 32);
-    x = push({{"op", "conv"},
-              {"in", {x}},
-              {"weight", prefix_ + "w" + at},
-              {"bias", prefix_ + "b" + at},
-              {"stride", {1, 1}},
-              {"before", {0, 0}},
-              {"after", {0, 0}}});
-  }
+  for (const bool down : {true, false}) x = push_conv(x, {c, down ? taps : 1, down ? 1 : taps, c}, w);
   return x;
+}
+
+int ConvProgram::crop_wide(int x, int64_t n, int64_t channels, int64_t margin) {
+  if (margin == 0) return x;
+  const int64_t inner = n - 2 * margin;
+  x = reshape(x, {n, n * channels, 1});
+  for (const bool down : {true, false}) {
+    const auto reach = static_cast<size_t>(down ? margin : margin * channels), taps = 2 * reach + 1;
+    std::vector<double> w(taps);
+    w[reach] = 1;
+    x = push_conv(x, {1, down ? taps : 1, down ? 1 : taps, 1}, w);
+  }
+  return reshape(x, {inner, inner, channels});
+}
+
+int ConvProgram::place(int x, int64_t channels, int64_t first, int64_t all) {
+  const auto c = static_cast<size_t>(channels), from = static_cast<size_t>(first),
+             n = static_cast<size_t>(all);
+  std::vector<double> w(n * c);
+  for (size_t k = 0; k < c; ++k) w[(from + k) * c + k] = 1;
+  return push_conv(x, {n, 1, 1, c}, w);
+}
+
+int ConvProgram::rescale(int x, double factor, int64_t lo, int64_t hi) {
+  const int shift = std::clamp(14 - std::ilogb(factor), 0, 62);
+  return push({{"op", "requantise"},
+               {"in", {x}},
+               {"multiplier", static_cast<int64_t>(std::nearbyint(std::ldexp(factor, shift)))},
+               {"shift", shift},
+               {"min", lo},
+               {"max", hi}});
+}
+
+int ConvProgram::table(int x, const std::vector<double>& values, int64_t first) {
+  const std::string name = prefix_ + "t" + std::to_string(ops_.size());
+  weights_.tensor(name, {values.size()}, values, 1, 16);
+  return push({{"op", "table"}, {"in", {x}}, {"table", name}, {"first", first}});
 }
 
 int ConvProgram::add(int a, int b) { return push({{"op", "add"}, {"in", {a, b}}}); }
@@ -98,6 +124,23 @@ torch::Tensor ConvProgram::largest_sums(torch::Tensor w, const Conv& c) {
     w = w.unflatten(a, std::vector<int64_t>{k / c.stride, c.stride}).sum(a);
   }
   return std::get<0>(w.flatten(1).max(1));
+}
+
+int ConvProgram::reshape(int x, const std::vector<int64_t>& shape) {
+  return push({{"op", "reshape"}, {"in", {x}}, {"shape", shape}});
+}
+
+int ConvProgram::push_conv(int x, const std::vector<uint64_t>& shape, const std::vector<double>& weights) {
+  const std::string at = std::to_string(ops_.size());
+  weights_.tensor(prefix_ + "w" + at, shape, weights, 1, 8);
+  weights_.tensor(prefix_ + "b" + at, {shape[0]}, std::vector<double>(shape[0]), 1, 32);
+  return push({{"op", "conv"},
+               {"in", {x}},
+               {"weight", prefix_ + "w" + at},
+               {"bias", prefix_ + "b" + at},
+               {"stride", {1, 1}},
+               {"before", {0, 0}},
+               {"after", {0, 0}}});
 }
 
 int ConvProgram::push(Json op) {

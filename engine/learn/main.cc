@@ -24,6 +24,8 @@ int main(int argc, char** argv) {
         train_corrections(options);
       } else if (options.model == "frames") {
         train_frames(options);
+      } else if (learns_latents(options.model)) {
+        train_latents(options);
       } else {
         options.form == "chunk" ? train_chunk(options) : train_block(options);
       }

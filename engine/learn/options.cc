@@ -18,6 +18,12 @@ std::map<std::string, Setter> setters(Options& o) {
       if (n < 1) throw std::out_of_range("below 1");
     };
   };
+  const auto whole = [](int64_t& n) {
+    return [&n](const std::string& v) {
+      n = std::stoll(v);
+      if (n < 0) throw std::out_of_range("below 0");
+    };
+  };
   const auto real = [](double& x) {
     return [&x](const std::string& v) {
       x = std::stod(v);
@@ -65,7 +71,14 @@ std::map<std::string, Setter> setters(Options& o) {
           {"--pairs", count(o.pairs)},
           {"--widths", text(o.widths)},
           {"--bounds", text(o.bounds)},
-          {"--points", count(o.points)}};
+          {"--points", count(o.points)},
+          {"--window", count(o.window)},
+          {"--hyper", whole(o.hyper)},
+          {"--memory", whole(o.memory)},
+          {"--motion", whole(o.motion)},
+          {"--every", count(o.every)},
+          {"--steps", count(o.steps)},
+          {"--noise", text(o.noise)}};
 }
 
 void require(bool condition, const std::string& message) {
@@ -81,7 +94,31 @@ void one_of(const char* key, const std::string& value, std::initializer_list<con
   throw std::runtime_error(std::string(key) + " cannot be '" + value + "'; it is one of " + list);
 }
 
+// What a family of latents is, where nothing else was asked for; and what it cannot be.
+void set_latents(Options& o) {
+  const bool dcae = o.model == "dcae", contextual = o.model == "contextual";
+  if (o.hyper < 0) o.hyper = dcae ? 0 : 4;
+  if (o.memory < 0) o.memory = dcae ? 2 : 0;
+  if (o.motion < 0) o.motion = contextual ? 16 : 0;
+  if (o.window == 0) o.window = o.model == "vae" ? 8 : 1;
+  require(o.window <= 16, "--window is at most 16");
+  require(o.stages <= 5, "--stages is 1 to 5");
+  require(o.hyper == 0 || o.hyper == 2 || o.hyper == 4 || o.hyper == 8, "--hyper is 0, 2, 4 or 8");
+  require(dcae || o.memory == 0, "--memory is of --model dcae");
+  require(contextual ? o.motion >= 4 && o.motion <= 64 : o.motion == 0,
+          "--motion, 4 to 64, is of --model contextual");
+  require(o.memory <= 2, "--memory is at most 2");
+  require(o.hyper + o.memory + o.motion > 0, "without hyper-latents dcae needs --memory 1 or 2");
+  require(o.every >= 2 && o.every <= 8, "--every is 2 to 8");
+  require(o.steps <= 64, "--steps is at most 64");
+  one_of("--noise", o.noise, {"none", "ancestral"});
+}
+
 }  // namespace
+
+bool learns_latents(const std::string& model) {
+  return model == "vae" || model == "contextual" || model == "dcae" || model == "diffusion";
+}
 
 Options parse_options(int argc, char** argv) {
   Options o;
@@ -106,7 +143,12 @@ Options parse_options(int argc, char** argv) {
   one_of("--loss", o.loss, {"bytes", "mse", "log", "relative", "robust"});
   one_of("--normalise", o.normalise, {"minmax", "zscore", "pos_log", "none"});
   one_of("--precision", o.precision, {"int8", "int16", "fp8"});
-  one_of("--model", o.model, {"swae", "three-branch", "frames", "corrections"});
+  one_of("--model", o.model,
+         {"swae", "three-branch", "frames", "corrections", "vae", "contextual", "dcae", "diffusion"});
+  const bool latents = learns_latents(o.model);
+  if (o.channels == 0) o.channels = latents ? 32 : 16;
+  if (o.stages == 0) o.stages = latents ? 3 : 2;
+  if (latents) set_latents(o);
   require(o.pairs <= 64, "--pairs is at most 64");
   require(o.from.empty() || o.model == "corrections" || (o.model == "swae" && o.search.empty()),
           "--from is of --model swae and corrections; the number of latents is that of the weights: leave "
@@ -119,7 +161,7 @@ Options parse_options(int argc, char** argv) {
   require(o.levels <= 3, "--levels is at most 3");
   require(o.width <= 4, "--width is at most 4");
   require(o.channels <= 64, "--channels is at most 64");
-  require(o.stages == 2 || o.stages == 3, "--stages is 2 or 3");
+  require(latents || o.stages == 2 || o.stages == 3, "--stages is 2 or 3");
   require(o.branches == "all" || o.branches == "spatial", "--branches is all or spatial");
   require(o.quantiser == "adaptive" || o.quantiser == "uniform", "--quantiser is adaptive or uniform");
   require(o.latents <= 64, "--latents is at most 64");
@@ -149,9 +191,13 @@ std::string usage() {
          "         [--model corrections [--pairs 16] [--widths 24,16] [--bounds 0.1,...] [--points 1500000]\n"
          "         [--from WEIGHTS.safetensors]]   (--variable a,b,c takes several arrays)\n"
          "         [--model frames [--history 2] [--levels 3] [--width 1] [--bound REL]]\n"
+         "         [--model vae|contextual|dcae|diffusion [--window N] [--channels 32] [--stages 3] [--hyper "
+         "4]\n"
+         "         [--width 1] [--bound REL] [--memory 2] [--motion 16] [--every 3] [--steps 1]\n"
+         "         [--noise none|ancestral]]\n"
          "       h5neural-worker selftest\n"
          "train reads float32 arrays [count, Z, Y, X] (three-branch: [count, Y, X] too; frames: [count, T, "
-         "Y, X]), and "
+         "Y, X]; vae, contextual, dcae, diffusion: either), and "
          "goes on from its checkpoint when there is one.";
 }
 

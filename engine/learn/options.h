@@ -14,20 +14,27 @@ struct Options {
   std::string checkpoint;      // empty: `out` + ".checkpoint"
   std::string about;           // a sentence on the data, for the card
   std::string from;            // swae, corrections: weights file of the same form to go on from; empty: none
-  std::string model = "swae";  // three-branch, frames, corrections
+  std::string model = "swae";  // three-branch, frames, corrections, vae, contextual, dcae, diffusion
   std::string form = "chunk";  // chunk: one latent vector for a chunk; block: one for each block of it
   std::string device = "cpu";  // or cuda
   uint64_t seed = 0;
-  int64_t latents = 16;                // numbers of the latent vector
-  int64_t modes = 128;                 // chunk: POD modes that the decoder's last layer holds
-  int64_t fine_modes = 32;             // chunk: how many of them in 16 bits; the others are held in 8
-  int64_t hidden = 256;                // chunk: width of the hidden layers
-  int64_t channels = 16;               // three-branch: latents of a cell of the grid
-  int64_t stages = 2;                  // three-branch: a cell has 2^stages points along each axis
-  std::string branches = "all";        // three-branch: all, or spatial: without those of the spectrum
-  int64_t history = 2;                 // frames: how many are seen
-  int64_t levels = 3;                  // frames: of the pyramid
-  double bound = 0;                    // frames: relative to a chunk's range, to learn for; 0: 1e-3 to 1e-1
+  int64_t latents = 16;          // numbers of the latent vector
+  int64_t modes = 128;           // chunk: POD modes that the decoder's last layer holds
+  int64_t fine_modes = 32;       // chunk: how many of them in 16 bits; the others are held in 8
+  int64_t hidden = 256;          // chunk: width of the hidden layers
+  int64_t channels = 0;          // latents of a cell of the grid; 0: three-branch 16, others 32
+  int64_t stages = 0;            // a cell has 2^stages points along each axis; 0: three-branch 2, others 3
+  int64_t window = 0;            // vae ...: frames of a group of latents; 0: vae 8, others 1
+  int64_t hyper = -1;            // vae ...: cells that share hyper-latents; below 0: the family's own
+  int64_t memory = -1;           // dcae: groups before whose latents are seen
+  int64_t motion = -1;           // contextual: points of a block that is displaced
+  int64_t every = 3;             // diffusion: of so many groups one has latents in the payload
+  int64_t steps = 1;             // diffusion: of a generation; 1: plain regression
+  std::string noise = "none";    // diffusion: in the steps of a generation: none, ancestral
+  std::string branches = "all";  // three-branch: all, or spatial: without those of the spectrum
+  int64_t history = 2;           // frames: how many are seen
+  int64_t levels = 3;            // frames: of the pyramid
+  double bound = 0;  // frames, vae ...: relative to a chunk's range, to learn for; 0: a wide range
   std::string quantiser = "adaptive";  // three-branch: a step for each channel, or uniform: one for all
   int64_t batch = 256;
   double rate = 1e-3;           // Adam's, falling to a hundredth along a cosine
@@ -40,7 +47,7 @@ struct Options {
   int64_t patience = 20;        // stop after so many evaluations without a better one
   std::string block = "5,5,5";  // block: extents of a block, 1 to 3 axes
   std::string net = "mlp";      // block: mlp, conv, conv-bn
-  double width = 1;             // block, frames: times the usual numbers of channels or hidden units
+  double width = 1;             // block, frames, vae ...: times the usual numbers of channels or hidden units
   std::string loss = "bytes";   // block: bytes, mse, log, relative, robust
   double wasserstein = -1;      // block: weight of the latents' distance to N(0, I); below 0: the loss's own
   std::string normalise = "none";  // block: minmax, zscore, pos_log, none
@@ -55,6 +62,7 @@ struct Options {
 
 // Throws std::runtime_error with a sentence.
 Options parse_options(int argc, char** argv);
+bool learns_latents(const std::string& model);  // vae, contextual, dcae, diffusion
 std::string usage();
 
 }  // namespace h5neural::learn

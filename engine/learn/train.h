@@ -12,6 +12,7 @@ void train_block(const Options& options);
 void train_three_branch(const Options& options);
 void train_corrections(const Options& options);
 void train_frames(const Options& options);
+void train_latents(const Options& options);  // vae, contextual, dcae, diffusion
 
 // Runs the known program through LibTorch and compares with the scalar backend. True when all bits agree.
 bool selftest();

@@ -207,6 +207,48 @@ Arguments frames_arguments(const FamilyTask& t) {
   return args;
 }
 
+// ---- vae, contextual, dcae, diffusion: frames as grids of latents
+
+constexpr uint64_t kFewestSeries = 4;         // chunks to learn from
+constexpr uint64_t kFewestLatentPoints = 32;  // of a frame, along each axis
+
+std::string why_not_latents(const FamilyTask& t) {
+  const Extents& sample = t.data->sample();
+  const size_t axes = sample.size();
+  if (axes < 2 || axes > 3 || std::min(sample[axes - 2], sample[axes - 1]) < kFewestLatentPoints) {
+    return fmt::format(
+        "chunks {} are neither frames nor series of them: two axes of {} points or more, time before them; "
+        "give --chunk",
+        extents_text(sample), kFewestLatentPoints);
+  }
+  const uint64_t count = t.data->count(Part::kLearn);
+  if (count >= kFewestSeries && t.data->count(Part::kValidation) > 0) return {};
+  return fmt::format("{} chunks to learn from are too few: give at least {} chunks in all, or smaller ones",
+                     count, kFewestSeries * 5 / 4 + 1);
+}
+
+uint64_t least_bytes_latents(const FamilyTask&) { return 100000; }
+
+Arguments latent_arguments(const FamilyTask& t, const char* model) {
+  Arguments args = common(t);
+  args.insert(args.begin(), {"train", "--model", model, "--checkpoint", t.checkpoint, "--device", t.device,
+                             "--bound", fmt::format("{:.6g}", relative_bound(t))});
+  return args;
+}
+
+// They have to be asked for: minutes of training seldom pay.
+constexpr Family latent_family(const char* name, Arguments (*arguments)(const FamilyTask&)) {
+  return {name,
+          "h5neural-worker",
+          "build with LibTorch (H5NEURAL_TORCH=ON, see docs/training.md)",
+          1,
+          true,
+          false,
+          why_not_latents,
+          least_bytes_latents,
+          arguments};
+}
+
 constexpr std::array kFamilies{
     Family{"linear", "h5neural-linear", "install h5neural again, in one place", 3, false, false,
            why_not_linear, least_bytes_linear, linear_arguments},
@@ -218,7 +260,11 @@ constexpr std::array kFamilies{
            1, false, false, why_not_corrections, least_bytes_corrections, corrections_arguments},
     // It has paid nowhere yet (docs/notes/three-branch.md).
     Family{"three-branch", "h5neural-worker", "build with LibTorch (H5NEURAL_TORCH=ON, see docs/training.md)",
-           1, true, false, why_not_three_branch, least_bytes_three_branch, three_branch_arguments}};
+           1, true, false, why_not_three_branch, least_bytes_three_branch, three_branch_arguments},
+    latent_family("vae", [](const FamilyTask& t) { return latent_arguments(t, "vae"); }),
+    latent_family("contextual", [](const FamilyTask& t) { return latent_arguments(t, "contextual"); }),
+    latent_family("dcae", [](const FamilyTask& t) { return latent_arguments(t, "dcae"); }),
+    latent_family("diffusion", [](const FamilyTask& t) { return latent_arguments(t, "diffusion"); })};
 
 }  // namespace
 
