@@ -111,7 +111,12 @@ class LatentTraining {
 
   // ---- windows
 
-  int64_t groups() const { return std::max<int64_t>(1, std::min(kTimes, samples_.frames()) / shape_.window); }
+  // At least two where a group sees what was before it.
+  int64_t groups() const {
+    const int64_t fewest = shape_.memory > 0 || shape_.motion > 0 ? 2 : 1;
+    const int64_t wanted = std::max(fewest, kTimes / shape_.window);
+    return std::max<int64_t>(1, std::min(wanted, samples_.frames() / shape_.window));
+  }
   // Whole spans from one group with latents to the next.
   int64_t groups_of_spans() const {
     const int64_t spans = (kTimes / shape_.window + shape_.every - 2) / shape_.every;
