@@ -126,13 +126,19 @@ class Encoder {
     in.skip = s.specials.classes;
     const Audition schedules = likely_schedules(in, target, target);
     smallest_walk_ = {};
-    const bool plain = params_.model == H5N_MODEL_AUTO || params_.model == H5N_MODEL_NONE;
+    const bool plain = compares_with_none();
     if (plain) offer_plain(s, lattice, in, schedules, target);
     // A model that was asked for and has nothing to offer must not cost more than none.
     if (!offer_models(s, lattice, in, schedules.best, target) && !plain)
       offer_plain(s, lattice, in, schedules, target);
     if (parts_.samples != nullptr) take_samples(in, target);
     offer_networks(s, lattice, in, target);
+  }
+
+  // A model that was asked for knows of chunks of one size when it pays; one for any chunk does not.
+  bool compares_with_none() const {
+    if (params_.model == H5N_MODEL_AUTO || params_.model == H5N_MODEL_NONE || !parts_.models) return true;
+    return parts_.none && find_model(params_.model)->general();
   }
 
   void take_samples(WalkInput in, const std::vector<double>& target) const {

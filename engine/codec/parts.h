@@ -20,6 +20,7 @@ struct EncoderParts {
   bool transform = true;  // wavelets
   bool narrowing = true;  // narrower bins at coarse levels, L2 modes
   bool models = true;     // networks
+  bool none = true;       // ways without a model where one that serves any chunk was asked for
   // For training: what `network` would learn from in the smallest walk of each setting.
   const WalkNetwork* network = nullptr;
   NetworkSamples* samples = nullptr;

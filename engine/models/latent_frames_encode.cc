@@ -12,7 +12,6 @@ namespace h5neural {
 namespace {
 
 constexpr double kBeyond = 1.5;        // of the bins that the gains were learned for
-constexpr double kPays = 1.03;         // of what the corrections cost alone: looked at, not certain
 constexpr double kDeadZone = 0.08;     // by how much less than 1/2 a latent must reach for the next step
 constexpr int64_t kReach = 8;          // points that blocks are displaced by, at most
 constexpr double kWorthMoving = 0.97;  // of the difference without: a displacement costs bits
@@ -187,9 +186,10 @@ std::optional<Bytes> LatentFrames::encode(std::span<const int32_t> field, const 
   const FieldMoments moments(field);
   const auto scale = BaseScale::of(moments.mean, moments.deviation, kLatentFramesOutBits, bin);
   if (!scale) return std::nullopt;
+  // Gains are compared by an estimate; whether latents pay at all is for the writer to find out, since the
+  // estimate asks too little where a bound is loose (docs/notes/latents.md).
   std::vector<int32_t> rest(field.size());
-  for (size_t i = 0; i < rest.size(); ++i) rest[i] = limited_difference(field[i], scale->mean);
-  double least = kPays * corrections_estimate(rest, extents, bin);
+  double least = 0;
   std::optional<Bytes> best;
   for (const size_t gain : gains_about(weights_.bins, bin / moments.deviation * 65536)) {
     LatentSeries series(weights_, extents);
@@ -200,7 +200,7 @@ std::optional<Bytes> LatentFrames::encode(std::span<const int32_t> field, const 
     const auto y = series.decoded();
     for (size_t i = 0; i < rest.size(); ++i) rest[i] = limited_difference(field[i], scale->value(y[i]));
     const double cost = 8.0 * static_cast<double>(section.size()) + corrections_estimate(rest, extents, bin);
-    if (cost < least) {
+    if (!best || cost < least) {
       least = cost;
       best = std::move(section);
     }

@@ -284,7 +284,10 @@ struct Chunk {
     for (const double v : drifting(dims)) values.push_back(static_cast<T>(v));
   }
   Bytes encode() const {
-    return encode_chunk(params, {reinterpret_cast<const uint8_t*>(values.data()), values.size() * sizeof(T)});
+    EncoderParts parts;
+    parts.none = false;  // frames, also where they do not pay
+    return encode_chunk(params, {reinterpret_cast<const uint8_t*>(values.data()), values.size() * sizeof(T)},
+                        parts);
   }
   std::vector<T> decode(const Payload& p) const {
     std::vector<T> y(values.size());

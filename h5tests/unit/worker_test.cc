@@ -624,7 +624,11 @@ struct FramesChunk {
     values.resize(info.raw_bytes);
     EXPECT_EQ(h5n_decode(payload.data(), payload.size(), values.data(), values.size(), nullptr), H5N_OK);
   }
-  Bytes write() const { return encode_chunk(params, values, {}); }
+  Bytes write() const {
+    EncoderParts parts;
+    parts.none = false;  // frames, also where they do not pay
+    return encode_chunk(params, values, parts);
+  }
 };
 
 // Wrong only after it was compared: the proof of the payload finds it, and the chunk is written again
