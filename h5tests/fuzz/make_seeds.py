@@ -191,11 +191,11 @@ def vae():
 
 
 def contextual():
-    """The displaced frame, and by how much the means of its cells are off."""
+    """The displaced frame, and by how much the means of its cells are off; hyper-latents say nothing."""
     programs = {
         "encode": {"inputs": [plane(8, 1), plane(8, 1, 32767)],
                    "ops": [flat("conv", 0, "cell", "zero", 2), requantise(2, 16383, 1, 4)], "outputs": [3]},
-        "hyper-encode": MEAN_OF_FOUR,
+        "hyper-encode": {**MEAN_OF_FOUR, "ops": [flat("conv", 0, "nothing", "zero", 2), requantise(1, 16383, 1, 2)]},
         "prior": {"inputs": [plane(2, 1), plane(8, 1, 32767)],
                   "ops": [flat("conv", 1, "seen", "spread", 2),
                           {"op": "requantise", "in": [2], "multiplier": 1, "shift": 6, "min": -16383, "max": 16383},
@@ -209,10 +209,10 @@ def contextual():
                            {"op": "add", "in": [2, 5]}, {"op": "add", "in": [6, 1]},
                            {"op": "clamp", "in": [7], "min": -(1 << 18), "max": 1 << 18}],
                    "outputs": [8]}}
-    tensors = {**LATENT_TENSORS, "seen": ("I8", [2, 2, 2, 1], [1] * 4 + [0] * 4), "spread": ("I32", [2], [0, 28 * 64]),
+    tensors = {**LATENT_TENSORS, "seen": ("I8", [2, 2, 2, 1], [1] * 4 + [0] * 4), "spread": ("I32", [2], [0, 16 * 64]),
                "wider": ("I8", [2, 2, 2, 1], [0] * 4 + [1] * 4), "none": ("I32", [2], [0, 0]),
                "up": ("I8", [1, 2, 2, 1], [16] * 4), "less": ("I8", [1, 2, 2, 1], [-1] * 4),
-               "hyper_spread": ("I32", [1], [28]), "steps": steps(1)}
+               "nothing": ("I8", [1, 2, 2, 1], [0] * 4), "hyper_spread": ("I32", [1], [0]), "steps": steps(1)}
     return metadata("seed-contextual", {**LATENT_CONFIG, "motion": 4}, programs, "contextual"), tensors
 
 

@@ -18,7 +18,7 @@ pytestmark = [needs_tool, needs_worker]
 HERE = os.path.dirname(os.path.abspath(__file__))
 WEIGHTS = os.pathsep.join(os.path.join(ROOT, *p) for p in (("h5tests", "fuzz", "seeds", "weights"), ("weights",)))
 MODELS = ["three_branch_f32", "three_branch_f64be", "three_branch_slices", "frames_f32", "frames_f64be", "frames_solid_f32",
-          "vae_f32", "contextual_f64be", "contextual_nrmse", "dcae_f32", "diffusion_f32", "block5_f32", "blocks_f32",
+          "vae_f32", "contextual_f64be", "dcae_nrmse", "diffusion_f32", "block5_f32", "blocks_f32",
           "blocks_cut_f64be", "network_f64be", "swae_chunk"]
 
 # Golden cases (h5tests/golden/make_golden.py) through the plugin: encode NAME... prints each payload, decode reads payloads.
