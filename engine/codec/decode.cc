@@ -193,7 +193,7 @@ constexpr int64_t kPreviewPoints = 4096;  // smaller chunks are decoded
 
 bool has_base(const Model* model) { return model != nullptr && model->network() == nullptr; }
 
-// The base field of a walk, or its coarse levels; says which.
+// The base field of a walk or a transform, or the coarse levels of a walk; says which.
 uint32_t preview_points(const Payload& p, const Specials& specials, std::span<int32_t> points,
                         Lattice& lattice) {
   ByteReader r(p.corrections);
@@ -225,8 +225,10 @@ uint32_t preview_lattice(const Payload& p, const Specials& specials, std::span<u
 }  // namespace
 
 uint32_t preview_payload(const Payload& p, std::span<uint8_t> out) {
-  const bool small = p.extents.count() <= static_cast<uint64_t>(kPreviewPoints);
-  if (p.kind != H5N_KIND_WALK || (small && !has_base(model_of(p).get())) || out.size() != p.raw_bytes()) {
+  const bool walk = p.kind == H5N_KIND_WALK,
+             small = p.extents.count() <= static_cast<uint64_t>(kPreviewPoints),
+             based = (walk || p.kind == H5N_KIND_TRANSFORM) && has_base(model_of(p).get());
+  if ((!based && (!walk || small)) || out.size() != p.raw_bytes()) {
     decode_payload(p, out);
     return H5N_SHOWN_ALL;
   }

@@ -7,7 +7,7 @@
 namespace h5neural {
 
 LatentArray payload_latents(const Payload& p) {
-  if (p.model == 0 || p.kind != H5N_KIND_WALK) return {};
+  if (p.model == 0 || (p.kind != H5N_KIND_WALK && p.kind != H5N_KIND_TRANSFORM)) return {};
   const auto model = find_model(p.model);
   const Extents extents = p.extents.folded();
   if (!model->serves(extents)) fail_corrupt("its model does not serve these extents");

@@ -238,7 +238,7 @@ TEST(Params, AreRefusedWithASentence) {
   const auto says = [](const std::string& sentence, const char* word) {
     return sentence.find(word) != std::string::npos;
   };
-  EXPECT_TRUE(says(refusal([](h5n_params& p) { p.mode = 6; }), "use 0 lossless"));
+  EXPECT_TRUE(says(refusal([](h5n_params& p) { p.mode = 7; }), "use 0 lossless"));
   EXPECT_TRUE(says(refusal([](h5n_params& p) { p.type = 3; }), "float32 and float64"));
   EXPECT_TRUE(says(refusal([](h5n_params& p) { p.rank = 9; }), "rank 1 to 8"));
   EXPECT_TRUE(says(refusal([](h5n_params& p) { p.rank = 0; }), "rank 1 to 8"));

@@ -21,7 +21,7 @@ namespace fs = std::filesystem;
 
 constexpr std::array kSignals{SIGINT, SIGTERM, SIGHUP};
 // What a signal's handler removes: plain memory, and empty where there is nothing.
-constexpr size_t kMostRemoved = 64;
+constexpr size_t kMostRemoved = 256;
 std::array<std::array<char, 1024>, kMostRemoved> to_remove{};
 size_t removed_too = 1;  // the first is the unfinished file
 
