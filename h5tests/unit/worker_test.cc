@@ -54,16 +54,21 @@ class Folder {
 // A server of ours at work in a thread.
 class Serving {
  public:
-  explicit Serving(const Backend& backend, int64_t idle = 60, uint64_t elements = 1 << 14) {
+  explicit Serving(const Backend& backend, int64_t idle = 60, uint64_t elements = 1 << 14, bool now = true)
+      : backend_(backend) {
     options_.place = folder_.place();
     options_.idle_seconds = idle;
     options_.elements = elements;
     options_.about = "device: test\n";
-    thread_ = std::thread([this, &backend] {
-      serve(options_, backend);
+    if (!now) return;
+    start();
+    while (!fs::exists(place().socket)) std::this_thread::yield();
+  }
+  void start() {
+    thread_ = std::thread([this] {
+      serve(options_, backend_);
       ended = true;
     });
-    while (!fs::exists(place().socket)) std::this_thread::yield();
   }
   ~Serving() {
     try {
@@ -78,6 +83,7 @@ class Serving {
   std::atomic<bool> ended{false};
 
  private:
+  const Backend& backend_;
   Folder folder_;
   ServeOptions options_;
   std::thread thread_;
@@ -413,11 +419,17 @@ class Wanted {
   Wanted& operator=(const Wanted&) = delete;
 };
 
-// In a child, since a client remembers what became of its workers.
-void in_child(const std::function<bool()>& good) {
+// In a child, since a client remembers what became of its workers. The server starts after the fork: a child
+// of several threads may find a lock held for ever (those of sanitizers).
+template <class Server>
+void in_child(Server& server, const std::function<bool()>& good) {
   const pid_t child = fork();
   ASSERT_GE(child, 0);
-  if (child == 0) _exit(good() ? 0 : 1);
+  if (child == 0) {
+    while (!fs::exists(server.place().socket)) std::this_thread::yield();
+    _exit(good() ? 0 : 1);
+  }
+  server.start();
   int status = -1;
   ASSERT_EQ(waitpid(child, &status, 0), child);
   EXPECT_EQ(status, 0);
@@ -435,8 +447,8 @@ bool helped(const Program& p, int tries) {
 }
 
 TEST(WorkerClient, IsUsedOnlyInAScopeAndOnlyWhereItIsWanted) {
-  const Serving server(best_backend());
-  in_child([&] {
+  Serving server(best_backend(), 60, 1 << 14, false);
+  in_child(server, [&] {
     const Program p = perceptron();
     if (helped(p, 20)) return false;
     const Wanted wanted(server.place().socket);
@@ -448,8 +460,8 @@ TEST(WorkerClient, IsUsedOnlyInAScopeAndOnlyWhereItIsWanted) {
 }
 
 TEST(WorkerClient, AChildOfAForkMakesItsOwnConnection) {
-  const Serving server(best_backend());
-  in_child([&] {
+  Serving server(best_backend(), 60, 1 << 14, false);
+  in_child(server, [&] {
     const Wanted wanted(server.place().socket);
     const Program p = perceptron();
     if (!helped(p, 20)) return false;
@@ -465,7 +477,8 @@ TEST(WorkerClient, AChildOfAForkMakesItsOwnConnection) {
 class Scripted {
  public:
   using Answer = std::function<bool(int n, const Message& m, Segment& segment, const Program& p, int socket)>;
-  explicit Scripted(Answer answer) : answer_(std::move(answer)), listener_(listen_at(place().socket)) {
+  explicit Scripted(Answer answer) : answer_(std::move(answer)), listener_(listen_at(place().socket)) {}
+  void start() {
     thread_ = std::thread([this] { work(); });
   }
   ~Scripted() {
@@ -542,8 +555,8 @@ bool answer_off_by(int32_t off, const Message& m, const Segment& segment, const 
 // What a script's worker does to a writer: every result is right, and `after` tries it is still asked or not.
 void expect_right_under(Scripted::Answer answer, bool still_wanted, int64_t most_seconds) {
   const Program p = perceptron();
-  const Scripted server(std::move(answer));
-  in_child([&] {
+  Scripted server(std::move(answer));
+  in_child(server, [&] {
     const Wanted wanted(server.place().socket);
     const int64_t start = now_ns();
     for (unsigned i = 0; i < 8; ++i) {
@@ -635,10 +648,10 @@ struct FramesChunk {
 // without.
 TEST(WorkerClient, AWriterThatFindsAWrongValueDoesItAllAgain) {
   for (const int32_t off : {0, 1}) {
-    const Scripted server([off](int n, const Message& m, Segment& s, const Program& p, int socket) {
+    Scripted server([off](int n, const Message& m, Segment& s, const Program& p, int socket) {
       return answer_off_by(n == 0 ? 0 : off, m, s, p, socket);
     });
-    in_child([&] {
+    in_child(server, [&] {
       setenv("H5NEURAL_WEIGHTS_PATH", H5NEURAL_SOURCE_DIR "/h5tests/fuzz/seeds/weights", 1);
       setenv("XDG_RUNTIME_DIR", server.runtime().c_str(), 1);
       const FramesChunk chunk;
