@@ -353,8 +353,10 @@ class Encoder {
     return offered;
   }
 
+  // Within what a transform takes: a model's field may lie far off.
   static std::vector<double> less(std::vector<double> target, std::span<const int32_t> base) {
-    for (size_t k = 0; k < target.size(); ++k) target[k] -= base[k];
+    for (size_t k = 0; k < target.size(); ++k)
+      target[k] = std::clamp<double>(target[k] - base[k], -kLatticeMax, kLatticeMax);
     return target;
   }
 

@@ -66,6 +66,16 @@ void LatentSeries::fill_cells(const TileGrid& grid, const TileInput& in, size_t 
   });
 }
 
+void LatentSeries::take_cells(size_t g, size_t tile, std::span<const int32_t> from,
+                              std::span<int32_t> to) const {
+  const size_t numbers = to.size() / cells_;
+  grid_.each_cell(tile, 0, [&](size_t at, int64_t cell) {
+    if (cell < 0) return;
+    std::copy_n(from.begin() + static_cast<ptrdiff_t>(at * numbers), numbers,
+                to.begin() + (cell - static_cast<int64_t>(g * cells_)) * static_cast<int64_t>(numbers));
+  });
+}
+
 void LatentSeries::fill_seen(const TileInput& in, size_t g, size_t tile, std::span<int32_t> to) const {
   grid_.each_reflected(tile, in.halo, [&](size_t at, size_t from) {
     to[at] = std::clamp(seen_[from - g * points_], -in.limit, in.limit);
@@ -108,14 +118,7 @@ std::vector<int32_t> LatentSeries::prior(size_t g, std::span<const int32_t> z) c
           fill_seen(in, g, tile, to);
         }
       },
-      [&](size_t tile, std::span<const int32_t> from) {
-        grid_.each_cell(tile, 0, [&](size_t at, int64_t cell) {
-          if (cell < 0) return;
-          std::copy_n(
-              from.begin() + static_cast<ptrdiff_t>(at * channels), channels,
-              out.begin() + (cell - static_cast<int64_t>(g * cells_)) * static_cast<int64_t>(channels));
-        });
-      });
+      [&](size_t tile, std::span<const int32_t> from) { take_cells(g, tile, from, out); });
   return out;
 }
 
@@ -218,7 +221,7 @@ void LatentSeries::generate(size_t a, uint32_t seed) {
 
 std::vector<int32_t> LatentSeries::denoised(size_t a, size_t k, std::span<const int32_t> x,
                                             std::span<const int32_t> keys) const {
-  const size_t of_cell = x.size() / cells_, e = weights_.level_channels;
+  const size_t e = weights_.level_channels;
   std::vector<int32_t> out(x.size());
   run_tiles(
       weights_.generate, a,
@@ -229,14 +232,7 @@ std::vector<int32_t> LatentSeries::denoised(size_t a, size_t k, std::span<const 
         }
         for (size_t i = 0; i < to.size(); ++i) to[i] = weights_.levels[k * e + i % e];
       },
-      [&](size_t tile, std::span<const int32_t> from) {
-        grid_.each_cell(tile, 0, [&](size_t at, int64_t cell) {
-          if (cell < 0) return;
-          std::copy_n(
-              from.begin() + static_cast<ptrdiff_t>(at * of_cell), of_cell,
-              out.begin() + (cell - static_cast<int64_t>(a * cells_)) * static_cast<int64_t>(of_cell));
-        });
-      });
+      [&](size_t tile, std::span<const int32_t> from) { take_cells(a, tile, from, out); });
   return out;
 }
 

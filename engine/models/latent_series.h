@@ -68,6 +68,9 @@ class LatentSeries {
   // Fills input v of a tile from a grid of numbers [cells, channels] of `group`, or of the seen frame.
   void fill_cells(const TileGrid& grid, const TileInput& in, size_t group, size_t tile,
                   std::span<const int32_t> from, std::span<int32_t> to) const;
+  // Puts what a program made of a tile, [cells of the tile, numbers], into that of its group, [cells,
+  // numbers].
+  void take_cells(size_t group, size_t tile, std::span<const int32_t> from, std::span<int32_t> to) const;
   void fill_seen(const TileInput& in, size_t group, size_t tile, std::span<int32_t> to) const;
 
  private:
