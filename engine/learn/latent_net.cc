@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 
+#include "learn/latent_cost.h"
 #include "learn/nets.h"
 #include "models/tiles.h"
 
@@ -338,13 +339,7 @@ torch::Tensor LatentNet::bits(const torch::Tensor& v, const torch::Tensor& sprea
                               const torch::Tensor& step) {
   // The mean size of a Laplace distribution, in steps.
   const auto size = torch::exp2(spread / 4) * (unit * M_SQRT1_2) / step;
-  const auto left = v.abs();
-  const auto below = [&](const torch::Tensor& x) {
-    return torch::where(x < 0, 0.5 * torch::exp(x.clamp_max(0) / size),
-                        1 - 0.5 * torch::exp(-x.clamp_min(0) / size));
-  };
-  const auto mass = below(0.5 - left) - below(-0.5 - left);
-  return -torch::log2(mass.clamp_min(1e-6)) + 0.1 * torch::relu(left - 14 * size);
+  return laplace_bits(v.abs(), size);
 }
 
 }  // namespace h5neural::learn

@@ -1,6 +1,8 @@
 // three_branch_net.cc: see three_branch_net.h.
 #include "learn/three_branch_net.h"
 
+#include "learn/latent_cost.h"
+
 namespace h5neural::learn {
 namespace {
 
@@ -191,13 +193,7 @@ torch::Tensor ThreeBranchNet::bits(const torch::Tensor& y, int64_t gain, bool qu
   const auto all = left.sum(1, true);
   for (int64_t a = 0; a < shape.rank; ++a)
     size = size + per_channel(w.select(1, n + 1), shape.rank) * neighbour(all, shape.rank, size_t{1} << a);
-  // Of |rest| - 1/2 ... |rest| + 1/2 under a Laplace distribution of that mean size.
-  const auto cdf = [&](const torch::Tensor& x) {
-    return torch::where(x < 0, 0.5 * torch::exp(x.clamp_max(0) / size),
-                        1 - 0.5 * torch::exp(-x.clamp_min(0) / size));
-  };
-  const auto mass = cdf(0.5 - left) - cdf(-0.5 - left);
-  return -torch::log2(mass.clamp_min(1e-6)) + 0.1 * torch::relu(left - 14 * size);
+  return laplace_bits(left, size);
 }
 
 }  // namespace h5neural::learn
