@@ -51,7 +51,7 @@ def test_shapes(samples, tmp_path, options):
     family, *more = options.split()
     out = tmp_path / "w.safetensors"
     done = subprocess.run([WORKER, "train", "--model", family, "--data", samples, "--variable", "x", "--out", out, "--seconds",
-                           "2", "--channels", "6", "--width", "0.2", *more], capture_output=True, text=True, timeout=300,
+                           "8", "--channels", "6", "--width", "0.2", *more], capture_output=True, text=True, timeout=300,
                           env=dict(os.environ, OMP_NUM_THREADS="1"))
     assert done.returncode == 0, done.stderr
     card = out.with_suffix(".md").read_text()
