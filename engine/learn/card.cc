@@ -24,6 +24,16 @@ std::string thin(const std::string& rows) {
   return out;
 }
 
+std::string family(const Options& o) {
+  if (o.model == "three-branch") return "three-branch, a grid of latents";
+  if (o.model == "frames") return "frames, each frame predicted from those before it";
+  if (o.model == "corrections") return "corrections, a network inside of the walk";
+  if (o.model == "swae")
+    return o.form == "chunk" ? "swae, one latent vector for a whole chunk"
+                             : "swae, one latent vector for each block of " + o.block;
+  return o.model + ", a grid of latents for each group of frames of a series";
+}
+
 }  // namespace
 
 void write_card(const Options& o, const CardFacts& f) {
@@ -32,12 +42,7 @@ void write_card(const Options& o, const CardFacts& f) {
   const std::string path = std::filesystem::path(o.out).replace_extension(".md");
   std::ofstream out(path);
   out << "# " << o.name << "\n\n"
-      << (o.model == "three-branch"  ? "Family three-branch, a grid of latents"
-          : o.model == "frames"      ? "Family frames, each frame predicted from those before it"
-          : o.model == "corrections" ? "Family corrections, a network inside of the walk"
-          : o.form == "chunk"        ? "Family swae, one latent vector for a whole chunk"
-                                     : "Family swae, one latent vector for each block of " + o.block)
-      << ". Written by h5neural-worker; format: docs/weights-format.md.\n\n"
+      << "Family " << family(o) << ". Written by h5neural-worker; format: docs/weights-format.md.\n\n"
       << "| | |\n|---|---|\n"
       << "| file | " << std::filesystem::path(o.out).filename().string() << ", " << f.bytes << " bytes |\n"
       << "| SHA-256 | " << f.sha256 << " |\n"

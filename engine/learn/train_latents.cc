@@ -474,12 +474,23 @@ class LatentTraining {
         .to(device_);
   }
 
-  // What the second group of a series costs more by the programs than by the float network whose weights are
-  // not rounded, in percent: encoder, prior and decoder. Hyper-latents and what was before are the same.
+  // What the programs cost more than the float network whose weights are not rounded, in percent.
   double integers(const WeightsWriter& writer, int64_t tile, int64_t gain) {
     const Bytes bytes = writer.bytes();
     const WeightsFile file(bytes, sha256(bytes), o_.out);
     torch::manual_seed(o_.seed + 98);
+    double whole = 0, real = 0;
+    for (int64_t k = 0; k < kReported; ++k) {
+      const auto [w, r] = integers_and_floats(file, tile, gain);
+      whole += w;
+      real += r;
+    }
+    return 100 * (whole / real - 1);
+  }
+
+  // Bits for each value of the second group of a series by the programs, and by the float network: encoder,
+  // prior and decoder. Hyper-latents and what was before are the same.
+  std::pair<double, double> integers_and_floats(const WeightsFile& file, int64_t tile, int64_t gain) {
     const int64_t n = tile * shape_.step(), w = shape_.window;
     const auto x = windows(samples_.train(), samples_.series(), 2, n);
     const auto target = inner(x).narrow(1, w, w);
@@ -511,7 +522,7 @@ class LatentTraining {
     const double real = price(z, net_->prior(known, false), gain, target, [&](const torch::Tensor& latents) {
       return net_->decode(latents, known.seen, false);
     });
-    return 100 * (whole / real - 1);
+    return {whole, real};
   }
 
   LatentNet::Expected expected_by(const Program& p, const LatentNet::Known& known, int64_t tile) const {
