@@ -9,6 +9,7 @@
 #include "bounds/lattice.h"
 #include "codec/exact_bytes.h"
 #include "codec/frame_series.h"
+#include "codec/frame_transform.h"
 #include "corrections/reference.h"
 #include "corrections/repeats.h"
 #include "corrections/walk.h"
@@ -111,6 +112,10 @@ std::vector<int32_t> transformed_points(const Payload& p, const Lattice& lattice
   decode_transform(plain_input(p, lattice, specials), r.take(r.left()), points);
   const std::shared_ptr<const Model> model = model_of(p);
   if (model != nullptr && model->network() != nullptr) fail_corrupt("its model is not for a transform");
+  if (model != nullptr && model->frames() != nullptr) {
+    add_predicted_frames(p, points);
+    return points;
+  }
   add_base(base_field(p, model.get()), points);
   return points;
 }
@@ -191,7 +196,9 @@ namespace {
 constexpr int64_t kPreviewShare = 16;     // of the points one is decoded, where there is no base
 constexpr int64_t kPreviewPoints = 4096;  // smaller chunks are decoded
 
-bool has_base(const Model* model) { return model != nullptr && model->network() == nullptr; }
+bool has_base(const Model* model) {
+  return model != nullptr && model->network() == nullptr && model->frames() == nullptr;
+}
 
 // The base field of a walk or a transform, or the coarse levels of a walk; says which.
 uint32_t preview_points(const Payload& p, const Specials& specials, std::span<int32_t> points,

@@ -12,6 +12,7 @@
 #include "codec/decode.h"
 #include "codec/exact_bytes.h"
 #include "codec/frame_series.h"
+#include "codec/frame_transform.h"
 #include "codec/l2_search.h"
 #include "codec/params.h"
 #include "codec/setting.h"
@@ -683,7 +684,7 @@ class Encoder {
   // is one for chunks just like this.
   bool models_promise() const {
     if (!parts_.models || params_.effort == 0 || params_.model == H5N_MODEL_NONE) return false;
-    if (params_.model != H5N_MODEL_AUTO) return true;
+    if (params_.model != H5N_MODEL_AUTO) return find_model(params_.model)->frames() == nullptr;
     const Extents extents = extents_.folded();
     return std::ranges::any_of(all_models(),
                                [&](const auto& m) { return !m->general() && m->serves(extents); });
@@ -698,23 +699,62 @@ class Encoder {
     in.step_bits = lattice.step_bits;
     in.skip = s.specials.classes;
     const std::vector<double> target = targets(s, lattice);
-    search_plans(s, lattice, in, target, {});
+    const double step = search_plans(s, lattice, in, target, {});
     for (const Proposal& p : proposals(lattice, filled(s, target))) {
       in.base = p.base;
       search_plans(s, lattice, in, less(target, p.base), {p.model.get(), p.latents, {}});
     }
+    if (!in_patches()) search_frames(s, lattice, in, target, step);
   }
 
-  // `target`: less the field of the base.
-  void search_plans(const Setting& s, const Lattice& lattice, const WalkInput& in,
-                    const std::vector<double>& target, const Base& base) {
-    const std::vector<double> field = smooth_over(in.n, target, in.skip);
-    const std::vector<Schedule> schedules =
-        propose_schedules(in.n, target, {in.skip.begin(), in.skip.end()}, usual_error(in));
+  // What is left of frames predicted one after the other, in place of the field. `step`: to begin with.
+  void search_frames(const Setting& s, const Lattice& lattice, const WalkInput& in,
+                     const std::vector<double>& target, double step) {
+    if (params_.model == H5N_MODEL_NONE || !parts_.models) return;
+    for (const auto& model : models_to_try()) {
+      const Extents extents = extents_.folded();
+      if (model->frames() == nullptr || !model->serves(extents)) continue;
+      const std::vector<int32_t> field = filled(s, target);
+      const FrameTransformTask task{
+          *model->frames(),
+          extents,
+          in,
+          target,
+          field,
+          plan_effort(),
+          [&](const Bytes& latents, const Bytes& section, std::vector<int32_t>& points) {
+            return offer_l2(s, lattice, section, points, {model.get(), latents, {}});
+          }};
+      search_frame_transform(task, l2_choice(step));
+    }
+  }
+
+  TransformChoice l2_choice(double step) const {
     TransformChoice choice;
     choice.lambda = kL2Lambda;
     choice.spare = effort().spare;
-    choice.step = std::ldexp(kL2Step, lattice.step_bits);
+    choice.step = step;
+    return choice;
+  }
+
+  // A transform's points; returns the error that they leave, of the one allowed.
+  double offer_l2(const Setting& s, const Lattice& lattice, const Bytes& section,
+                  const std::vector<int32_t>& points, const Base& base) {
+    // The largest error stands in the header as the pointwise bound.
+    Setting found = s;
+    found.bound = found.abs_bound = short_double_above(largest_error(s, lattice, points));
+    forget_round();
+    finish_lattice(found, lattice, points, H5N_KIND_TRANSFORM, section, base);
+    return round_rmse_ / rmse_limit_;
+  }
+
+  // `target`: less the field of the base. Returns the last step.
+  double search_plans(const Setting& s, const Lattice& lattice, const WalkInput& in,
+                      const std::vector<double>& target, const Base& base) {
+    const std::vector<double> field = smooth_over(in.n, target, in.skip);
+    const std::vector<Schedule> schedules =
+        propose_schedules(in.n, target, {in.skip.begin(), in.skip.end()}, usual_error(in));
+    TransformChoice choice = l2_choice(std::ldexp(kL2Step, lattice.step_bits));
     WaveletPlan best;
     for (const WaveletPlan& plan : choose_plans(in, schedules, field, choice, plan_effort())) {
       search_plan(s, lattice, in, analyse(plan, field), target, base, choice);
@@ -724,6 +764,7 @@ class Encoder {
     const uint32_t always_from = in_patches() ? kPatchWalkFrom : 7;
     walk_promises_ = walk_promises_ || params_.effort >= always_from ||
                      walk_comes_near(in, schedules, field, best, choice);
+    return choice.step;
   }
 
   // Whether the walk comes near a transform for what it leaves, on a part of the
@@ -764,12 +805,7 @@ class Encoder {
                    const std::vector<double>& target, const Base& base, TransformChoice& choice) {
     const L2Task task{in, analysis, target, [&](const Bytes& section, std::vector<int32_t>& points) {
                         add_base(in.base, points);
-                        // The largest error stands in the header as the pointwise bound.
-                        Setting found = s;
-                        found.bound = found.abs_bound = short_double_above(largest_error(s, lattice, points));
-                        forget_round();
-                        finish_lattice(found, lattice, points, H5N_KIND_TRANSFORM, section, base);
-                        return round_rmse_ / rmse_limit_;
+                        return offer_l2(s, lattice, section, points, base);
                       }};
     if (in_patches()) {
       search_patches(task, *l2_, rmse_limit_ / lattice.unit, bar(), choice);

@@ -32,8 +32,7 @@ FrameOrder FrameOrder::read(ByteSpan section) {
     fail_corrupt("a scale of the model is out of its range");
   o.scale.offset = static_cast<int32_t>(offset);
   if (o.between) o.levels = r.get<uint8_t>();
-  if (o.levels > kMostLevels || (o.between && o.levels == 0) || r.left() != 0)
-    fail_corrupt("an order of frames is unknown");
+  if (o.levels > kMostLevels || (o.between && o.levels == 0)) fail_corrupt("an order of frames is unknown");
   return o;
 }
 
@@ -93,34 +92,32 @@ void expect_middle(const Frames& model, const FrameScale& scale, const FrameShap
   model.between(scale, shape.extent, shape.frame(decoded, t - apart), shape.frame(decoded, after), base);
 }
 
-namespace {
-
-std::shared_ptr<const Model> model_of(const Payload& p) {
+std::shared_ptr<const Frames> frames_model_of(const Payload& p) {
   if (p.model == 0) fail_corrupt("its frames have no model");
   auto model = find_model(p.model);
   if (model->frames() == nullptr) fail_corrupt("its model does not predict frames");
   if (!model->serves(p.extents.folded())) fail_corrupt("its model does not serve these extents");
-  return model;
+  return {model, model->frames()};
 }
+
+namespace {
 
 class FrameDecoder {
  public:
   FrameDecoder(const Payload& p, const WalkInput& in, ByteSpan corrections, std::span<int32_t> points)
-      : model_(model_of(p)),
+      : model_(frames_model_of(p)),
         in_(in),
         r_(corrections),
         points_(points),
-        shape_(p.extents.folded(), frames().rank()),
+        shape_(p.extents.folded(), model_->rank()),
         order_(FrameOrder::read(p.latents)) {}
 
   void run() { order_.between ? between() : causal(); }
 
  private:
-  const Frames& frames() const { return *model_->frames(); }
-
   void causal() {
     stack({0, 1, 1}, {}, {});
-    SeriesInput s = series_of(frames(), order_.scale, shape_, in_);
+    SeriesInput s = series_of(*model_, order_.scale, shape_, in_);
     const Shares shares = read_shares(r_);
     s.shares = shares;
     decode_series(s, r_.take(r_.left()), points_);
@@ -133,7 +130,7 @@ class FrameDecoder {
       std::vector<int32_t> base;
       if (l < order_.levels) base.resize(static_cast<size_t>(s.count) * shape_.size);
       for (int k = 0; k < s.count && !base.empty(); ++k)
-        expect_middle(frames(), order_.scale, shape_, s.frame(k), 1 << l, points_,
+        expect_middle(*model_, order_.scale, shape_, s.frame(k), 1 << l, points_,
                       shape_.frame(std::span(base), k));
       stack(s, base, l < order_.levels ? read_shares(r_) : Shares{});
     }
@@ -154,7 +151,7 @@ class FrameDecoder {
     shape_.scatter(decoded, s, points_);
   }
 
-  std::shared_ptr<const Model> model_;
+  std::shared_ptr<const Frames> model_;
   const WalkInput& in_;
   ByteReader r_;
   std::span<int32_t> points_;

@@ -52,7 +52,15 @@ struct FrameSeriesCoded {
 // The orders that the model has programs for, the best way found to code each.
 std::vector<FrameSeriesCoded> encode_frame_series(const FrameSeriesTask& task);
 
+struct FrameShape;
+// The scale that suits a chunk, and the axes along which its frames seem to wrap. `field`: rounded, specials
+// filled in.
+FrameScale choose_frame_scale(const Frames& model, const FrameShape& shape, std::span<const int32_t> field);
+
 // ---- steps shared by both sides
+
+// The model that a payload names. Throws Failure where it does not predict frames of such a chunk.
+std::shared_ptr<const Frames> frames_model_of(const Payload& p);
 
 using Shares = std::vector<uint8_t>;
 void write_shares(ByteWriter& w, const Shares& shares);

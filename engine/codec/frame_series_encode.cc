@@ -11,9 +11,9 @@ namespace {
 class FrameEncoder {
  public:
   explicit FrameEncoder(const FrameSeriesTask& task)
-      : task_(task), shape_(task.extents, task.model.rank()), scale_(choose_scale()) {
-    choose_wraps();
-  }
+      : task_(task),
+        shape_(task.extents, task.model.rank()),
+        scale_(choose_frame_scale(task.model, shape_, task.field)) {}
 
   std::vector<FrameSeriesCoded> run() const {
     std::vector<FrameSeriesCoded> all;
@@ -42,44 +42,6 @@ class FrameEncoder {
     Shares shares;
     size_t bytes;
   };
-
-  // ---- scale and borders
-
-  FrameScale choose_scale() const {
-    double sum = 0, squares = 0;
-    for (const int32_t v : task_.field) sum += v;
-    const double mean = sum / double(task_.field.size());
-    for (const int32_t v : task_.field) squares += (v - mean) * (v - mean);
-    const double deviation = std::sqrt(squares / double(task_.field.size()));
-    FrameScale s;
-    s.offset = static_cast<int32_t>(std::lround(mean));
-    const double factor = task_.model.unit() / std::max(deviation, 1e-3);
-    constexpr int32_t kLeast = 1 << FrameScale::kMantissaBits;
-    s.shift = std::clamp(FrameScale::kMantissaBits - std::ilogb(factor), 0, FrameScale::kMostShift);
-    s.mantissa =
-        static_cast<int32_t>(std::clamp(std::ldexp(factor, s.shift), double(kLeast), double(2 * kLeast - 1)));
-    return s;
-  }
-
-  // Axis by axis, whichever predicts a frame in the middle of the chunk better.
-  void choose_wraps() {
-    const int t = shape_.frames / 2;
-    std::vector<int32_t> base(shape_.size);
-    const auto cost = [&] {
-      expect_next(task_.model, scale_, shape_, t, task_.field, base);
-      const auto frame = shape_.frame(task_.field, t);
-      double sum = 0;
-      for (size_t k = 0; k < base.size(); ++k) sum += std::abs(double(base[k]) - frame[k]);
-      return sum;
-    };
-    double least = cost();
-    for (int a = 0; a < task_.model.rank(); ++a) {
-      scale_.wraps ^= static_cast<uint8_t>(1 << a);
-      const double wrapped = cost();
-      if (wrapped >= least) scale_.wraps ^= static_cast<uint8_t>(1 << a);
-      least = std::min(least, wrapped);
-    }
-  }
 
   // ---- causal
 

@@ -8,26 +8,35 @@
 
 namespace h5neural {
 
-void search_step(const L2Task& task, TransformChoice& choice) {
+void search_step(const std::function<double(double step)>& code, double& step) {
   constexpr int kRounds = 6;
   constexpr double kNearly = 1.004;  // of the error that is allowed
-  CoefficientMemory memory;
   double last_step = 0, last_error = 0;
   for (int round = 0; round < kRounds; ++round) {
-    std::vector<int32_t> points;
-    const Bytes section = encode_transform(task.in, task.analysis, choice, task.target, memory, points);
-    const double error = task.offer(section, points);
+    const double error = code(step);
     if (error <= 0) return;
     const double factor = 1 / error;
     if (factor >= 1 && factor < kNearly) return;
     // By the power of the step with which the error grew from the round before.
     double power = 1;
-    if (round > 0 && error != last_error)
-      power = std::log(choice.step / last_step) / std::log(error / last_error);
-    last_step = choice.step;
+    if (round > 0 && error != last_error) power = std::log(step / last_step) / std::log(error / last_error);
+    last_step = step;
     last_error = error;
-    choice.step *= std::clamp(std::pow(factor * 0.9985, std::clamp(power, 0.5, 2.5)), 0.25, 4.0);
+    step *= std::clamp(std::pow(factor * 0.9985, std::clamp(power, 0.5, 2.5)), 0.25, 4.0);
   }
+}
+
+void search_step(const L2Task& task, TransformChoice& choice) {
+  CoefficientMemory memory;
+  const auto code = [&](double step) {
+    choice.step = step;
+    std::vector<int32_t> points;
+    const Bytes section = encode_transform(task.in, task.analysis, choice, task.target, memory, points);
+    return task.offer(section, points);
+  };
+  double step = choice.step;
+  search_step(code, step);
+  choice.step = step;
 }
 
 namespace {

@@ -22,8 +22,10 @@ struct L2Task {
   std::function<double(const Bytes& section, std::vector<int32_t>& points)> offer;
 };
 
-// Offers what a step makes whose RMSE just keeps the bound. `choice` has the step to begin with, and is left
-// with the one that was found.
+// Looks for the step whose RMSE just keeps the bound, from `step` on, which is left where it ended. `code`:
+// what a step makes, as L2Task::offer.
+void search_step(const std::function<double(double step)>& code, double& step);
+// Offers what such a step makes.
 void search_step(const L2Task& task, TransformChoice& choice);
 
 // The same where each patch has to keep the RMSE `limit`. The bin of in.step_bits must not exceed 2 * limit,

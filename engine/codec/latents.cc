@@ -11,6 +11,7 @@ LatentArray payload_latents(const Payload& p) {
   const auto model = find_model(p.model);
   const Extents extents = p.extents.folded();
   if (!model->serves(extents)) fail_corrupt("its model does not serve these extents");
+  if (model->frames() != nullptr) return {};
   if (model->network() != nullptr) return model->latents(p.latents, extents);
   ByteReader r(p.corrections);
   const Lattice lattice = Lattice::read(r);

@@ -90,6 +90,13 @@ struct BitPrice {
 // Writer. Quantises `real` by rate and distortion, then codes the result. Side information goes to `side`.
 void encode_coefficients(BitEncoder& side, ResidualEncoder& residuals, const Bands<float>& real,
                          const BitPrice& price, CoefficientMemory& memory, Coefficients& quantised);
+// The two steps of it apart, for those who know some coefficients only once others are decoded. The first
+// rounds by what values cost in an earlier coding, whose memory it is given, or where that is empty to the
+// nearest value, most of those near 1 to zero; the second codes them as they are.
+void quantise_coefficients(const Bands<float>& real, const BitPrice& price, const CoefficientMemory& memory,
+                           Coefficients& quantised);
+void code_coefficients(BitEncoder& side, ResidualEncoder& residuals, CoefficientMemory& memory,
+                       Coefficients& quantised);
 // Reader; throws fail_corrupt on damaged input.
 void decode_coefficients(BitDecoder& side, ResidualDecoder& residuals, Coefficients& quantised);
 

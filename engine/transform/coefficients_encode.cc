@@ -95,32 +95,61 @@ class WeightFit {
 
 class CoefficientEncoder {
  public:
-  CoefficientEncoder(BitEncoder& side, ResidualEncoder& residuals, const Bands<float>& real,
-                     const BitPrice& price, CoefficientMemory& memory, Coefficients& c)
-      : side_(side), residuals_(residuals), real_(real), price_(price), memory_(memory), c_(c) {
+  CoefficientEncoder(const BitPrice& price, CoefficientMemory& memory, Coefficients& c)
+      : price_(price), memory_(memory), c_(c) {
     for (uint32_t e = 0; e < kQuick; ++e) quick_[e] = context_of(e);
   }
 
-  void run() {
+  void round(const Bands<float>& real) {
+    constexpr float kDeadZone = 0.15f;
     if (memory_.weights.empty()) {
-      round_all();
-      fit_weights();
-      collect([](int32_t q, float, double, uint8_t) { return q; },
-              [](const int32_t* q, const float*, int count) {
-                return std::all_of(q, q + count, [](int32_t v) { return v == 0; });
-              });
-      choose_tables();
+      round_all(real, kDeadZone);
+      learn();
     } else {
-      round_root();
+      round_root(real);
     }
-    collect([this](int32_t, float real, double lambda, uint8_t x) { return cheapest(real, lambda, x); },
-            [](const int32_t*, const float* real, int count) {
-              float most = 0;
-              for (int k = 0; k < count; ++k) most = std::max(most, std::abs(real[k]));
-              return most + 0.5f < 1;
-            });
+    decide(real);
     choose_tables();
-    write();
+  }
+
+  void round_by_memory(const Bands<float>& real) {
+    constexpr float kDeadZone = 0.35f;  // about what rate and distortion will make of it
+    if (memory_.weights.empty()) return round_all(real, kDeadZone);
+    round_root(real);
+    decide(real);
+  }
+
+  // Weights and tables of the coefficients as they are.
+  void learn() {
+    fit_weights();
+    collect(
+        nullptr, [](int32_t q, float, double, uint8_t) { return q; },
+        [](const int32_t* q, const float*, int count) {
+          return std::all_of(q, q + count, [](int32_t v) { return v == 0; });
+        });
+    choose_tables();
+  }
+
+  void write(BitEncoder& side, ResidualEncoder& residuals) {
+    CoefficientWeights above = kFirstWeights;
+    for (size_t l = memory_.weights.size(); l-- > 0;) {
+      const CoefficientWeights& w = memory_.weights[l];
+      for (int i = 0; i < kCoefficientFeatures; ++i) models_.weight.encode(side, w[i] - above[i]);
+      above = w;
+    }
+    side.raw(static_cast<uint32_t>(top_), kTopBits);
+    for (int x = 0; x < top_; ++x) models_.tables.table(side, coefficient_scale(x), choice_[x]);
+    int32_t last = 0;
+    for (const int32_t v : c_.of[0].back()[0]) {
+      models_.root.encode(side, v - last);
+      last = v;
+    }
+    for (const auto& [run, q] : quiet_) {
+      models_.run.encode(side, static_cast<int32_t>(run));
+      models_.first.encode(side, q > 0 ? q - 1 : q);
+    }
+    if (run_ > 0) models_.run.encode(side, static_cast<int32_t>(run_));
+    residuals.batch(values_, contexts_, memory_.tables);
   }
 
  private:
@@ -129,24 +158,23 @@ class CoefficientEncoder {
     return m < 1 ? 0 : static_cast<int32_t>(x < 0 ? -m : m);
   }
 
-  void round_root() {
-    const auto& from = real_.of[0].back()[0];
+  void round_root(const Bands<float>& real) {
+    const auto& from = real.of[0].back()[0];
     auto& to = c_.of[0].back()[0];
     for (size_t k = 0; k < to.size(); ++k) to[k] = rounded(from[k], 0);
   }
 
-  void round_all() {
-    constexpr float kDeadZone = 0.15f;
+  void round_all(const Bands<float>& real, float dead) {
     for (size_t p = 0; p < c_.of.size(); ++p) {
       for (size_t l = 0; l < c_.of[p].size(); ++l) {
         for (size_t b = 0; b < c_.of[p][l].size(); ++b) {
-          const auto& from = real_.of[p][l][b];
+          const auto& from = real.of[p][l][b];
           auto& to = c_.of[p][l][b];
-          for (size_t k = 0; k < to.size(); ++k) to[k] = rounded(from[k], kDeadZone);
+          for (size_t k = 0; k < to.size(); ++k) to[k] = rounded(from[k], dead);
         }
       }
     }
-    round_root();
+    round_root(real);
   }
 
   static void fill(std::span<const int32_t> q, Magnitudes& own) {
@@ -200,11 +228,21 @@ class CoefficientEncoder {
     for (size_t l = levels; l-- > 0;) last = memory_.weights[l] = fits[l].solve(last);
   }
 
+  void decide(const Bands<float>& real) {
+    collect(
+        &real, [this](int32_t, float x, double lambda, uint8_t c) { return cheapest(x, lambda, c); },
+        [](const int32_t*, const float* row, int count) {
+          float most = 0;
+          for (int k = 0; k < count; ++k) most = std::max(most, std::abs(row[k]));
+          return most + 0.5f < 1;
+        });
+  }
+
   // Sets every coefficient, in coding order, to decide(what it is, what it should be, squared steps that a
   // bit is worth there, context), and notes what is to be coded. quiet(q, real, count): whether a whole row
-  // with nothing around it becomes zero.
+  // with nothing around it becomes zero. `reals`: null where neither looks at them.
   template <class Decide, class Quiet>
-  void collect(Decide&& decide, Quiet&& quiet) {
+  void collect(const Bands<float>* reals, Decide&& decide, Quiet&& quiet) {
     size_t all = 0;
     for (const WaveletPart& p : c_.parts) all += static_cast<size_t>(points(p.n));
     contexts_.resize(all);
@@ -215,7 +253,7 @@ class CoefficientEncoder {
     std::vector<uint32_t> nothing;
     for_bands(c_.parts, [&](size_t p, size_t l, uint8_t axes, const Family& family, Magnitudes& own) {
       int32_t* q = c_.of[p][l][axes].data();
-      const float* real = real_.of[p][l][axes].data();
+      const float* real = reals == nullptr ? nullptr : reals->of[p][l][axes].data();
       const float* weight = price_.weights == nullptr ? nullptr : price_.weights->of[p][l][axes].data();
       const RowFeatures::Weights weights = weights_of(memory_.weights[l]);
       const Index4& n = own.count();
@@ -234,7 +272,7 @@ class CoefficientEncoder {
             const uint32_t e = expected[k] + here;
             const uint8_t x = e < kQuick ? quick_[e] : context_of(e);
             const double lambda = weight == nullptr ? price_.lambda : price_.lambda / double(weight[k]);
-            const int32_t v = decide(q[k], real[k], lambda, x);
+            const int32_t v = decide(q[k], real == nullptr ? 0 : real[k], lambda, x);
             const uint32_t m = magnitude_of(v);
             q[k] = v;
             row[k] = static_cast<uint16_t>(m);
@@ -251,7 +289,7 @@ class CoefficientEncoder {
           own.finish(i, any != 0);
         }
         q += n[3];
-        real += n[3];
+        if (real != nullptr) real += n[3];
         if (weight != nullptr) weight += n[3];
       });
     });
@@ -323,31 +361,6 @@ class CoefficientEncoder {
     return table.cost[symbol_of(v)] / 256.0 + t.low_bits;
   }
 
-  void write() {
-    CoefficientWeights above = kFirstWeights;
-    for (size_t l = memory_.weights.size(); l-- > 0;) {
-      const CoefficientWeights& w = memory_.weights[l];
-      for (int i = 0; i < kCoefficientFeatures; ++i) models_.weight.encode(side_, w[i] - above[i]);
-      above = w;
-    }
-    side_.raw(static_cast<uint32_t>(top_), kTopBits);
-    for (int x = 0; x < top_; ++x) models_.tables.table(side_, coefficient_scale(x), choice_[x]);
-    int32_t last = 0;
-    for (const int32_t v : c_.of[0].back()[0]) {
-      models_.root.encode(side_, v - last);
-      last = v;
-    }
-    for (const auto& [run, q] : quiet_) {
-      models_.run.encode(side_, static_cast<int32_t>(run));
-      models_.first.encode(side_, q > 0 ? q - 1 : q);
-    }
-    if (run_ > 0) models_.run.encode(side_, static_cast<int32_t>(run_));
-    residuals_.batch(values_, contexts_, memory_.tables);
-  }
-
-  BitEncoder& side_;
-  ResidualEncoder& residuals_;
-  const Bands<float>& real_;
   const BitPrice price_;
   CoefficientMemory& memory_;
   Coefficients& c_;
@@ -369,7 +382,22 @@ class CoefficientEncoder {
 
 void encode_coefficients(BitEncoder& side, ResidualEncoder& residuals, const Bands<float>& real,
                          const BitPrice& price, CoefficientMemory& memory, Coefficients& quantised) {
-  CoefficientEncoder(side, residuals, real, price, memory, quantised).run();
+  CoefficientEncoder e(price, memory, quantised);
+  e.round(real);
+  e.write(side, residuals);
+}
+
+void quantise_coefficients(const Bands<float>& real, const BitPrice& price, const CoefficientMemory& memory,
+                           Coefficients& quantised) {
+  CoefficientMemory same = memory;
+  CoefficientEncoder(price, same, quantised).round_by_memory(real);
+}
+
+void code_coefficients(BitEncoder& side, ResidualEncoder& residuals, CoefficientMemory& memory,
+                       Coefficients& quantised) {
+  CoefficientEncoder e({}, memory, quantised);
+  e.learn();
+  e.write(side, residuals);
 }
 
 }  // namespace h5neural

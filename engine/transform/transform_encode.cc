@@ -5,7 +5,7 @@
 
 #include "support/about_log2.h"
 #include "transform/outliers.h"
-#include "transform/synthesis.h"
+#include "transform/section.h"
 #include "transform/transform.h"
 
 namespace h5neural {
@@ -110,92 +110,33 @@ class Analyser {
 class TransformEncoder {
  public:
   TransformEncoder(const WalkInput& in, const Analysis& a, const TransformChoice& choice)
-      : in_(in), choice_(choice), a_(a), real_(a.parts), c_(a.parts) {
-    // Room for a factor of 8 between the values and what they become on the way.
-    scales_.fraction = std::clamp(27 - static_cast<int>(std::log2(a.most)), 0, kMostFraction);
-    scales_.step = static_cast<uint32_t>(std::clamp(choice.step * (1 << kStepFraction), 1.0, 4e9));
-  }
+      : in_(in),
+        choice_(choice),
+        a_(a),
+        real_(a.parts),
+        c_(a.parts),
+        scales_(scales_for(a.most, choice.step)) {}
 
   Bytes run(std::span<const double> target, CoefficientMemory& memory, std::vector<int32_t>& decoded) {
-    scale();
+    to_steps(a_, scales_, real_);
     BitEncoder side;
     ResidualEncoder residuals;
-    write_plan(side);
+    write_plan(side, a_.plan, scales_);
     encode_coefficients(side, residuals, real_, {choice_.lambda, choice_.weights}, memory, c_);
-    centre();
-    side.raw(static_cast<uint32_t>(scales_.shift_one + kMostShift), kShiftBits);
-    side.raw(static_cast<uint32_t>(scales_.shift_more + kMostShift), kShiftBits);
+    Centres centres;
+    centres.add(real_, c_);
+    centres.set_shifts(scales_);
+    write_shifts(side, scales_);
     decoded.resize(target.size());
     synthesise(a_.plan, c_, scales_, decoded);
     const std::vector<uint8_t> chosen = choice_.chosen ? choice_.chosen(decoded) : std::vector<uint8_t>();
     const bool corrected = choice_.pointwise || !chosen.empty();
     side.raw(corrected ? 1 : 0, 1);
     if (corrected) encode_outliers(side, residuals, in_, target, chosen, decoded);
-    const Bytes s = side.finish();
-    ByteWriter out;
-    out.varint(s.size());
-    out.bytes(s);
-    out.bytes(residuals.finish(choice_.spare));
-    return out.take();
+    return finish_section(side, residuals, choice_.spare);
   }
 
  private:
-  void write_plan(BitEncoder& side) const {
-    side.raw(static_cast<uint32_t>(a_.plan.stages.size() - 1), kStageBits);
-    for (const auto& masks : a_.plan.stages) {
-      side.raw(static_cast<uint32_t>(masks.size()), kLevelBits);
-      for (const uint8_t m : masks) side.raw(m, kAxes);
-    }
-    side.raw(static_cast<uint32_t>(scales_.fraction), kFractionBits);
-    side.raw(scales_.step >> shift_of_step(scales_.step), kStepDigits);
-    side.raw(static_cast<uint32_t>(shift_of_step(scales_.step)), kStepShiftBits);
-  }
-
-  // Coefficients in steps of their bands.
-  void scale() {
-    // No more digits than are sent.
-    scales_.step = scales_.step >> shift_of_step(scales_.step) << shift_of_step(scales_.step);
-    for (size_t p = 0; p < c_.of.size(); ++p) {
-      for (size_t l = 0; l < c_.of[p].size(); ++l) {
-        for (uint8_t axes = 0; axes < kClasses; ++axes) {
-          const auto& from = a_.bands.of[p][l][axes];
-          if (from.empty()) continue;
-          const auto per = static_cast<float>(std::ldexp(1.0, scales_.fraction) /
-                                              double(band_step(scales_, a_.parts[p], l, axes)));
-          auto& to = real_.of[p][l][axes];
-          for (size_t k = 0; k < to.size(); ++k) to[k] = from[k] * per;
-        }
-      }
-    }
-  }
-
-  // Reconstruction points: the means of what was rounded to them.
-  void centre() {
-    std::array<double, 2> sum{}, count{};
-    for (size_t p = 0; p < c_.of.size(); ++p) {
-      for (size_t l = 0; l < c_.of[p].size(); ++l) {
-        if (p == 0 && l + 1 == c_.of[p].size()) continue;
-        for (uint8_t axes = 0; axes < kClasses; ++axes) {
-          const auto& q = c_.of[p][l][axes];
-          const auto& x = real_.of[p][l][axes];
-          for (size_t k = 0; k < q.size(); ++k) {
-            if (q[k] == 0) continue;
-            const int32_t m = std::abs(q[k]);
-            sum[m > 1] += m - std::abs(double(x[k]));
-            ++count[m > 1];
-          }
-        }
-      }
-    }
-    const auto shift = [&](int i) {
-      return count[i] == 0 ? 0
-                           : std::clamp(static_cast<int>(std::lround(kShiftUnit * sum[i] / count[i])),
-                                        -kMostShift, kMostShift - 1);
-    };
-    scales_.shift_one = shift(0);
-    scales_.shift_more = shift(1);
-  }
-
   const WalkInput& in_;
   const TransformChoice& choice_;
   const Analysis& a_;

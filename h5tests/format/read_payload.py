@@ -1492,9 +1492,20 @@ def read_walk(r, h, step_bits, classes, base_of, network, note):
     return walk_section(r.rest(), n, step_bits, skip, base, learns, note, network).reshape(-1)
 
 
-def read_transform(r, h, step_bits, classes, note):
+def read_transform(r, h, step_bits, classes, base_of, frames_of, note):
     skip = skipped(h, classes)
-    return transform(skip.shape, step_bits, skip, *side_and_residuals(r.rest(), note), note).reshape(-1)
+    points = transform(skip.shape, step_bits, skip, *side_and_residuals(r.rest(), note), note).reshape(-1)
+    if not h.model:
+        return points
+    if frames_of is None:
+        return np.clip(points + base_of(h), -MOST, MOST)
+    model, found = frames_of(h), []
+    require(model.levels is None, "frames of a transform stand in another order")
+    for rest in points.reshape([k for k in h.extents if k > 1]):
+        expected = model.predict(found) if found else model.offset
+        found.append(np.clip(rest + expected, -MOST, MOST))
+    note("frames of a transform")
+    return np.stack(found).reshape(-1)
 
 
 class FrameSections:
@@ -1615,17 +1626,15 @@ def read_values(h, note=lambda what: None, base_of=None, network=None, frames_of
         r = Bytes(h.corrections)
         lattice = Lattice(r)
         note(f"domain {lattice.domain}")
-        based = h.kind == WALK and h.model and not (base_of or network) or h.kind == TRANSFORM and h.model and not base_of
-        if based or h.kind == FRAMES and frames_of is None:
+        served = {WALK: base_of or network, TRANSFORM: base_of or frames_of, FRAMES: frames_of}
+        if h.model and not served.get(h.kind, True):
             raise NeedsModel(f"{h.model:016x}")
         if h.kind == WALK:
             points = read_walk(r, h, lattice.step_bits, specials.classes, base_of, network if h.model else None, note)
         elif h.kind == FRAMES:
             points = read_frames(r, h, lattice.step_bits, specials.classes, frames_of(h), note)
         elif h.kind == TRANSFORM:
-            points = read_transform(r, h, lattice.step_bits, specials.classes, note)
-            if h.model:
-                points = np.clip(points + base_of(h), -MOST, MOST)
+            points = read_transform(r, h, lattice.step_bits, specials.classes, base_of, frames_of, note)
         else:
             points = read_repeats(r, h, note)
         words = lattice_values(lattice, points, h.size)

@@ -135,6 +135,15 @@ def moving(frames=9, shape=(21, 26)):
     return (a + rng.normal(0, 0.003, a.shape)).astype("<f4")
 
 
+def swinging(frames=12, shape=(21, 26)):
+    """Points that swing, each by itself, under the push of noise."""
+    rng = np.random.default_rng(14)
+    a = rng.normal(0, 1, (frames + 8, *shape))
+    for t in range(2, len(a)):
+        a[t] = 1.6 * a[t - 1] - 0.76 * a[t - 2] + 0.3 * a[t]
+    return a[8:].astype("<f4")
+
+
 def series(of, frames=8, shape=(21, 26)):
     """Frames under a little noise, of values for each cell of 2^2 points that nothing around them tells: drawn anew for each
     frame, displaced, changed a little in each, or on a straight line from each third frame to the next."""
@@ -216,6 +225,8 @@ def cases():
     yield "frames_f64be", with_specials(moving()[:6, :14].astype(">f8")), "rel", 1e-3, None, "frames"
     yield "frames_solid_f32", moving(shape=(7, 9, 10)), "rel", 1e-2, None, "frames-solid"
     yield "frames_solid_f64be", with_specials(moving(shape=(7, 9, 10)).astype(">f8")), "abs", 0.1, None, "frames-solid"
+    yield "frames_nrmse_f32", swinging(), "nrmse", 1e-2, None, "frames"
+    yield "frames_psnr_f64be", with_specials(swinging().astype(">f8")), "psnr", 60, None, "frames"
     yield "network_f32", larger_neighbours((9, 300)).astype("<f4"), "abs", 0.02, None, "corrections"
     yield "network_f64be", with_specials(larger_neighbours((2000,)).astype(">f8"), FILL), "abs", 0.01, FILL, "corrections"
     pattern = np.random.default_rng(3).normal(0, 200, (1, 400))

@@ -226,31 +226,6 @@ TEST(FramesModel, WeightsThatDoNotFitAreRefused) {
 
 // ---- chunks
 
-class FramesChunk : public testing::Test {
- protected:
-  void SetUp() override {
-    folder_ = fs::temp_directory_path() / ("h5neural-frames-test-" + std::to_string(getpid()));
-    fs::create_directories(folder_);
-    const char* old = getenv("H5NEURAL_WEIGHTS_PATH");
-    old_ = old == nullptr ? "" : old;
-    setenv("H5NEURAL_WEIGHTS_PATH", folder_.c_str(), 1);
-  }
-  void TearDown() override {
-    old_.empty() ? unsetenv("H5NEURAL_WEIGHTS_PATH") : setenv("H5NEURAL_WEIGHTS_PATH", old_.c_str(), 1);
-    fs::remove_all(folder_);
-  }
-  uint64_t put(const File& f) const {
-    const Bytes bytes = f.write();
-    const uint64_t hash = short_hash(sha256(bytes));
-    std::ofstream out(folder_ / (std::to_string(hash) + ".safetensors"), std::ios::binary);
-    out.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
-    return hash;
-  }
-
-  fs::path folder_;
-  std::string old_;
-};
-
 // A pattern that drifts slowly over [t, y, x], or [t, z, y, x].
 std::vector<double> drifting(const std::vector<uint64_t>& dims, double noise = 1e-4) {
   std::mt19937_64 random(5);
@@ -306,6 +281,45 @@ struct Chunk {
   }
 };
 
+class FramesChunk : public testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = fs::temp_directory_path() / ("h5neural-frames-test-" + std::to_string(getpid()));
+    fs::create_directories(folder_);
+    const char* old = getenv("H5NEURAL_WEIGHTS_PATH");
+    old_ = old == nullptr ? "" : old;
+    setenv("H5NEURAL_WEIGHTS_PATH", folder_.c_str(), 1);
+  }
+  void TearDown() override {
+    old_.empty() ? unsetenv("H5NEURAL_WEIGHTS_PATH") : setenv("H5NEURAL_WEIGHTS_PATH", old_.c_str(), 1);
+    fs::remove_all(folder_);
+  }
+  uint64_t put(const File& f) const {
+    const Bytes bytes = f.write();
+    const uint64_t hash = short_hash(sha256(bytes));
+    std::ofstream out(folder_ / (std::to_string(hash) + ".safetensors"), std::ios::binary);
+    out.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+    return hash;
+  }
+
+  // Noise that moves on by a point from frame to frame and changes a little: only the model knows.
+  Chunk<float> moved_noise() const {
+    File file = make(2, false);
+    std::vector<int16_t> w(18);
+    w[3 * 2 + 1] = 256;  // the last frame, one point back
+    add_program(file, "predict", 2, 2, w);
+    Chunk<float> c({10, 32, 32}, put(file), 1e-2);
+    std::mt19937 random(3);
+    for (size_t k = 0; k < 1024; ++k) c.values[k] = static_cast<float>(random() % 1000) / 100;
+    for (size_t k = 1024; k < c.values.size(); ++k)
+      c.values[k] = c.values[k - 1024 - k % 32 + (k + 31) % 32] + static_cast<float>(random() % 100) / 2000;
+    return c;
+  }
+
+  fs::path folder_;
+  std::string old_;
+};
+
 TEST_F(FramesChunk, EveryOrderAndShapeKeepsTheBound) {
   const uint64_t causal = put(make(2, false)), both = put(make(2)), solid = put(make(3));
   size_t of_between = 0;
@@ -336,17 +350,8 @@ TEST_F(FramesChunk, EveryOrderAndShapeKeepsTheBound) {
   EXPECT_GT(of_between, 0u);
 }
 
-// Noise that moves on by a point from frame to frame and changes a little: only the model knows.
 TEST_F(FramesChunk, WhatTheModelKnowsTakesLittle) {
-  File file = make(2, false);
-  std::vector<int16_t> w(18);
-  w[3 * 2 + 1] = 256;  // the last frame, one point back
-  add_program(file, "predict", 2, 2, w);
-  Chunk<float> c({10, 32, 32}, put(file), 1e-2);
-  std::mt19937 random(3);
-  for (size_t k = 0; k < 1024; ++k) c.values[k] = static_cast<float>(random() % 1000) / 100;
-  for (size_t k = 1024; k < c.values.size(); ++k)
-    c.values[k] = c.values[k - 1024 - k % 32 + (k + 31) % 32] + static_cast<float>(random() % 100) / 2000;
+  Chunk<float> c = moved_noise();
   const Bytes payload = c.encode();
   EXPECT_EQ(parse_payload(payload).kind, uint32_t{H5N_KIND_FRAMES});
   EXPECT_EQ(parse_payload(payload).latents[0] >> 1, 2) << "the other end is not seen";
@@ -355,14 +360,51 @@ TEST_F(FramesChunk, WhatTheModelKnowsTakesLittle) {
   EXPECT_LT(2 * payload.size(), c.encode().size());
 }
 
+// RMSE of the regular values over their range.
+template <class T>
+double nrmse(const std::vector<T>& x, const std::vector<T>& y) {
+  double squares = 0, low = INFINITY, high = -INFINITY;
+  size_t count = 0;
+  for (size_t k = 0; k < x.size(); ++k) {
+    if (std::isnan(x[k])) {
+      EXPECT_TRUE(std::isnan(y[k])) << k;
+      continue;
+    }
+    squares += std::pow(double(y[k]) - double(x[k]), 2);
+    low = std::min(low, double(x[k]));
+    high = std::max(high, double(x[k]));
+    ++count;
+  }
+  return std::sqrt(squares / double(count)) / (high - low);
+}
+
 TEST_F(FramesChunk, MeanSquareIsKept) {
   Chunk<float> c({6, 20, 20}, put(make(2)), 1e-2);
   c.params.mode = H5N_NRMSE;
-  const std::vector<float> y = c.decode(parse_payload(c.encode()));
-  const auto [low, high] = std::minmax_element(c.values.begin(), c.values.end());
-  double squares = 0;
-  for (size_t k = 0; k < y.size(); ++k) squares += std::pow(double(y[k]) - double(c.values[k]), 2);
-  EXPECT_LE(std::sqrt(squares / double(y.size())), 1e-2 * (double(*high) - double(*low)));
+  EXPECT_LE(nrmse(c.values, c.decode(parse_payload(c.encode()))), 1e-2);
+}
+
+// What the model leaves goes to a transform, frame after frame.
+TEST_F(FramesChunk, UnderAMeanSquareATransformTakesWhatTheModelLeaves) {
+  for (const bool holes : {false, true}) {
+    Chunk<float> c = moved_noise();
+    c.params.mode = H5N_NRMSE;
+    for (size_t k = 0; holes && k < c.values.size(); k += 5) c.values[k] = std::nanf("");
+    if (holes) std::fill_n(c.values.begin() + 4 * 1024, 1024, std::nanf(""));  // a whole frame
+    const Bytes payload = c.encode();
+    const Payload p = parse_payload(payload);
+    EXPECT_LE(nrmse(c.values, c.decode(p)), 1e-2);
+    if (holes) continue;
+    EXPECT_EQ(p.kind, uint32_t{H5N_KIND_TRANSFORM});
+    EXPECT_EQ(p.model, c.params.model);
+    EXPECT_EQ(payload_latents(p).scale.size(), 0u);
+    std::vector<float> look(c.values.size());
+    EXPECT_EQ(preview_payload(p, {reinterpret_cast<uint8_t*>(look.data()), look.size() * sizeof(float)}),
+              H5N_SHOWN_ALL);
+    EXPECT_EQ(look, c.decode(p));
+    c.params.model = H5N_MODEL_NONE;
+    EXPECT_LT(2 * payload.size(), c.encode().size());
+  }
 }
 
 TEST_F(FramesChunk, SpecialsAndConstantFramesComeThrough) {
@@ -387,10 +429,13 @@ TEST_F(FramesChunk, SpecialsAndConstantFramesComeThrough) {
 TEST_F(FramesChunk, DamageIsRefused) {
   const uint64_t causal = put(make(2, false)), both = put(make(2));
   std::mt19937 random(13);
-  for (const uint64_t model : {causal, both}) {
-    const Chunk<float> c({9, 24, 32}, model, 1e-2);
+  Chunk<float> transformed = moved_noise();
+  transformed.params.mode = H5N_NRMSE;
+  for (const Chunk<float>& c :
+       {Chunk<float>({9, 24, 32}, causal, 1e-2), Chunk<float>({9, 24, 32}, both, 1e-2), transformed}) {
     const Bytes payload = c.encode();
-    ASSERT_EQ(parse_payload(payload).kind, uint32_t{H5N_KIND_FRAMES});
+    ASSERT_EQ(parse_payload(payload).kind,
+              uint32_t{c.params.mode == H5N_NRMSE ? H5N_KIND_TRANSFORM : H5N_KIND_FRAMES});
     const std::vector<float> right = c.decode(parse_payload(payload));
     for (int k = 0; k < 1500; ++k) {
       Payload p = parse_payload(payload);
@@ -435,6 +480,15 @@ TEST_F(FramesChunk, KindsAndModelsThatDoNotBelongTogetherAreRefused) {
     EXPECT_EQ(status([&](Payload& p) { p.model = causal; }), H5N_ERR_CORRUPT);
   }
   EXPECT_EQ(payload_latents(parse_payload(payload)).scale.size(), 0u);
+  Chunk<float> of_frames = moved_noise();
+  of_frames.params.mode = H5N_NRMSE;
+  const Bytes transformed = of_frames.encode();
+  Payload p = parse_payload(transformed);
+  Bytes between(p.latents.begin(), p.latents.end());
+  between[0] |= 1;
+  between.push_back(1);
+  p.latents = between;
+  EXPECT_THROW(of_frames.decode(p), Failure) << "a transform knows one order";
 }
 
 TEST(FrameOrder, IsReadAsItWasWritten) {

@@ -4,12 +4,14 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <random>
 
 #include "support/failure.h"
 #include "transform/outliers.h"
 #include "transform/plans.h"
+#include "transform/stack.h"
 #include "transform/synthesis.h"
 
 namespace h5neural {
@@ -160,6 +162,38 @@ TEST(Transform, DecodesToWhatTheWriterSaw) {
             ASSERT_TRUE(skip[k] || std::abs(x[k] - read[k]) <= 8 + 0.5);
           }
         }
+      }
+    }
+  }
+}
+
+// Each field the difference from what was decoded of the one before.
+TEST(Stack, ReaderGetsTheFieldsThatTheWriterSaw) {
+  for (const Index4& n : {Index4{1, 1, 1, 257}, Index4{1, 1, 31, 40}, Index4{1, 9, 16, 7}}) {
+    constexpr int kCount = 5;
+    const auto size = static_cast<size_t>(points(n));
+    Index4 all = n;
+    all[static_cast<size_t>(std::find_if(n.begin(), n.end(), [](int k) { return k > 1; }) - n.begin() - 1)] =
+        kCount;
+    for (const WaveletPlan& plan : plans_for(n)) {
+      StackMemory memory;
+      for (const double step : {900.0, 30.0, 2.0}) {  // the first without a memory
+        TransformChoice choice;
+        choice.step = step;
+        StackEncoder stack(plan, kCount, 20000, choice, memory);
+        std::vector<int32_t> seen(kCount * size), read(kCount * size);
+        for (size_t t = 0; t < kCount; ++t) {
+          std::vector<double> x = smooth(n);
+          for (size_t k = 0; t > 0 && k < size; ++k) x[k] = 1.1 * x[k] - seen[(t - 1) * size + k];
+          const auto decoded = std::span(seen).subspan(t * size, size);
+          stack.add(x, decoded);
+          for (size_t k = 0; k < size; ++k) ASSERT_NEAR(x[k], decoded[k], 9 * step + 2);
+        }
+        const Bytes section = stack.finish();
+        WalkInput in;
+        in.n = all;
+        decode_transform(in, section, read);
+        ASSERT_EQ(seen, read);
       }
     }
   }
