@@ -28,7 +28,7 @@ struct FrameTransformTask {
 };
 
 // Offers what a step makes whose RMSE just keeps the bound. `choice` has the step to begin with.
-void search_frame_transform(const FrameTransformTask& task, TransformChoice choice);
+void search_frame_transform(const FrameTransformTask& task, const TransformChoice& choice);
 
 // ---- steps shared by both sides
 

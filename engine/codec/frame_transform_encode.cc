@@ -83,7 +83,7 @@ class FrameTransformEncoder {
 
 }  // namespace
 
-void search_frame_transform(const FrameTransformTask& task, TransformChoice choice) {
+void search_frame_transform(const FrameTransformTask& task, const TransformChoice& choice) {
   FrameTransformEncoder(task, choice).run();
 }
 

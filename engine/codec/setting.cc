@@ -125,7 +125,7 @@ std::optional<uint64_t> Settings<T>::dominant(const Specials& s) const {
 // The same with the value that fills much of the chunk as a class of its own, where there is one.
 template <class T>
 std::optional<Setting> Settings<T>::masked(const Setting& s) const {
-  if (params_.mode == H5N_LOSSLESS) return {};
+  if (!masks_ || params_.mode == H5N_LOSSLESS) return {};
   const auto bits = dominant(s.specials);
   if (!bits) return {};
   std::map<uint64_t, bool> special = special_;

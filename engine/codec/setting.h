@@ -37,7 +37,9 @@ struct Setting {
 template <class T>
 class Settings {
  public:
-  Settings(const h5n_params& params, std::span<const T> values) : params_(params), values_(values) {}
+  // `masks`: whether a value that fills much of the chunk may become a class of its own.
+  Settings(const h5n_params& params, std::span<const T> values, bool masks)
+      : params_(params), values_(values), masks_(masks) {}
 
   // The fill value, sentinels, NaN, Inf and -0 apart. For the modes psnr and nrmse without a bound.
   Setting plain();
@@ -53,6 +55,7 @@ class Settings {
 
   const h5n_params& params_;
   std::span<const T> values_;
+  bool masks_;
   std::map<uint64_t, bool> special_;
   double range_ = 0;
 };
