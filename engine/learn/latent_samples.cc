@@ -5,8 +5,8 @@
 #include <stdexcept>
 #include <vector>
 
+#include "learn/borders.h"
 #include "learn/latent_net.h"
-#include "models/tiles.h"
 
 namespace h5neural::learn {
 namespace {
@@ -38,6 +38,7 @@ LatentSamples::LatentSamples(const Options& o) : file_(o.data) {
   }
   const auto range = std::get<0>(flat.max(1)) - std::get<0>(flat.min(1));
   mean_range_ = (range / deviation_).index({varied}).mean().item<double>();
+  periodic_ = periodic_axes(a.values, extents_);
 }
 
 torch::Tensor LatentSamples::windows(int64_t count, int64_t first, int64_t end, int64_t frames,
@@ -49,14 +50,11 @@ torch::Tensor LatentSamples::windows(int64_t count, int64_t first, int64_t end, 
     std::vector<int64_t> times;
     for (int64_t t = at; t < at + frames; ++t) times.push_back(std::min(t, frames_ - 1));
     auto x = x_[i].index_select(0, torch::tensor(times));
-    for (int64_t axis = 0; axis < 2; ++axis) {
-      const int64_t n = extents_[static_cast<size_t>(axis)],
-                    from = pick(std::max<int64_t>(1, n - points + 1));
-      std::vector<int64_t> index;
-      for (int64_t k = from - margin; k < from + points + margin; ++k)
-        index.push_back(TileGrid::reflect(k, n));
+    for (size_t axis = 0; axis < 2; ++axis) {
+      const int64_t n = extents_[axis], starts = periodic_[axis] ? n : std::max<int64_t>(1, n - points + 1);
+      auto index = points_along(n, periodic_[axis], pick(starts) - margin, points + 2 * margin);
       if (pick(2) == 1) std::reverse(index.begin(), index.end());
-      x = x.index_select(1 + axis, torch::tensor(index));
+      x = x.index_select(1 + static_cast<int64_t>(axis), torch::tensor(index));
     }
     all.push_back((x - mean_[i]) / deviation_[i]);
   }

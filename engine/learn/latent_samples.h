@@ -17,8 +17,8 @@ class LatentSamples {
   explicit LatentSamples(const Options& options);
 
   // `count` windows [count, frames, points + 2 margin...] of series first ... end - 1, in deviations of the
-  // series, mirrored at random; what lies outside of a frame is mirrored (... 1 0 0 1 ...), and the last
-  // frame stands for those after the end.
+  // series, mirrored at random; what lies outside of a frame comes from the other end of a periodic axis,
+  // else is mirrored (... 1 0 0 1 ...), and the last frame stands for those after the end.
   torch::Tensor windows(int64_t count, int64_t first, int64_t end, int64_t frames, int64_t points,
                         int64_t margin) const;
 
@@ -27,6 +27,8 @@ class LatentSamples {
   int64_t frames() const { return frames_; }
   int64_t rows() const { return extents_[0]; }
   int64_t columns() const { return extents_[1]; }
+  // Axes of a frame whose ends meet.
+  const std::array<bool, 2>& periodic() const { return periodic_; }
   // Largest less smallest value of a series, in its deviations, on average.
   double mean_range() const { return mean_range_; }
 
@@ -34,6 +36,7 @@ class LatentSamples {
   ArrayFile file_;
   torch::Tensor x_, mean_, deviation_;
   std::array<int64_t, 2> extents_{};
+  std::array<bool, 2> periodic_{};
   int64_t series_ = 0, train_ = 0, frames_ = 1;
   double mean_range_ = 0;
 };

@@ -7,13 +7,13 @@
 
 #include "exact/backend.h"
 #include "learn/arrays.h"
+#include "learn/borders.h"
 #include "learn/corrections_cost.h"
 #include "learn/finish.h"
 #include "learn/frames_export.h"
 #include "learn/loop.h"
 #include "learn/nets.h"
 #include "learn/train.h"
-#include "models/tiles.h"
 #include "weights/weights_file.h"
 
 namespace h5neural::learn {
@@ -26,8 +26,6 @@ constexpr int64_t kStep = 8;
 constexpr int64_t kLargestTile = 128;                // points along each axis of a tile of the file
 constexpr double kTightest = 1e-3, kLoosest = 1e-1;  // bounds, relative to the range of a chunk
 constexpr double kAround = 3;                        // the same about a bound that was asked for, as a factor
-// A step from the last point of a periodic axis to the first is at most this many usual ones.
-constexpr double kSeam = 1.5;
 
 class FramesTraining {
  public:
@@ -35,10 +33,9 @@ class FramesTraining {
     torch::manual_seed(o.seed);
     load();
     net_ = std::make_shared<FramesNet>(shape_of(o));
-    std::fprintf(stderr, "%ld series of %ld frames to learn from, %ld kept apart; %s, %s\n",
+    std::fprintf(stderr, "%ld series of %ld frames to learn from, %ld kept apart; %s\n",
                  static_cast<long>(train_), static_cast<long>(frames_), static_cast<long>(samples_ - train_),
-                 wraps_[0] ? "periodic along the first axis" : "not periodic along the first axis",
-                 wraps_[1] ? "periodic along the second" : "not along the second");
+                 said(wraps_).c_str());
   }
 
   void run() {
@@ -82,13 +79,7 @@ class FramesTraining {
     deviation_ = flat.std(1, false);
     range_ = std::get<0>(flat.max(1)) - std::get<0>(flat.min(1));
     if (!(deviation_.max().item<float>() > 0)) throw std::runtime_error("all series are constant");
-    for (int64_t axis : {0, 1}) {
-      const auto n = extents_[static_cast<size_t>(axis)];
-      const auto at = [&](int64_t k, int64_t count) { return x_.narrow(2 + axis, k, count); };
-      const double seam = (at(0, 1) - at(n - 1, 1)).square().mean().item<double>(),
-                   usual = (at(1, n - 1) - at(0, n - 1)).square().mean().item<double>();
-      wraps_[static_cast<size_t>(axis)] = seam <= kSeam * kSeam * usual;
-    }
+    wraps_ = periodic_axes(a.values, extents_);
   }
 
   struct Windows {
@@ -112,10 +103,8 @@ class FramesTraining {
       for (size_t axis = 0; axis < 2; ++axis) {
         const int64_t n = extents_[axis],
                       at = wraps_[axis] ? pick(n) : pick(std::max<int64_t>(1, n - window + 1));
-        std::vector<int64_t> index;
-        for (int64_t k = at - halo; k < at + window + halo; ++k)
-          index.push_back(wraps_[axis] ? ((k % n) + n) % n : TileGrid::reflect(k, n));
-        x = x.index_select(1 + static_cast<int64_t>(axis), torch::tensor(index));
+        x = x.index_select(1 + static_cast<int64_t>(axis),
+                           torch::tensor(points_along(n, wraps_[axis], at - halo, window + 2 * halo)));
       }
       const double bound = relative > 0 ? relative : drawn_bound();
       all.push_back(x);

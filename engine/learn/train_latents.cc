@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "exact/backend.h"
+#include "learn/borders.h"
 #include "learn/corrections_cost.h"
 #include "learn/finish.h"
 #include "learn/latent_export.h"
@@ -63,9 +64,11 @@ class LatentTraining {
     net_->start_from(cells());
     net_->to(device_);
     std::fprintf(
-        stderr, "%ld series of %ld frames to learn from, %ld kept apart; bins from %.3g to %.3g deviations\n",
+        stderr,
+        "%ld series of %ld frames to learn from, %ld kept apart; %s; bins from %.3g to %.3g deviations\n",
         static_cast<long>(samples_.train()), static_cast<long>(samples_.frames()),
-        static_cast<long>(samples_.series() - samples_.train()), net_->bins.front(), net_->bins.back());
+        static_cast<long>(samples_.series() - samples_.train()), said(samples_.periodic()).c_str(),
+        net_->bins.front(), net_->bins.back());
   }
 
   void run() {
@@ -419,7 +422,8 @@ class LatentTraining {
     const WeightsWriter w = latent_weights(*net_, file);
     std::ostringstream out;
     out << "Bits for each value as the training estimates them, by the bin (two bounds) in deviations of the "
-           "field.\n\n"
+           "field. Frames are "
+        << said(samples_.periodic()) << ".\n\n"
         << "| bin | latents | hyper-latents | corrections | in all | without latents | pays | in integers "
            "|\n|---|---|---|---|---|---|---|---|\n";
     for (int64_t g = 0; g < kLatentGains; ++g) {

@@ -132,7 +132,7 @@ struct Tiles {
   std::vector<int64_t> places(size_t a, int64_t first) const {
     std::vector<int64_t> p;
     for (int64_t x = first - halo[a]; x < first + tile[a] + halo[a]; ++x)
-      p.push_back(wraps >> a & 1 ? (x % n[a] + n[a]) % n[a] : TileGrid::reflect(x, n[a]));
+      p.push_back(wraps >> a & 1 ? TileGrid::wrap(x, n[a]) : TileGrid::reflect(x, n[a]));
     return p;
   }
 };

@@ -12,9 +12,15 @@ namespace {
 // Numbers as a section says them.
 class SectionReader final : public GroupCoder {
  public:
-  SectionReader(const LatentWeights& weights, ByteSpan section) : weights_(weights), bytes_(section) {
-    head.gain = bytes_.get<uint8_t>();
+  SectionReader(const LatentWeights& weights, ByteSpan section, const Extents& extents)
+      : weights_(weights), bytes_(section) {
+    const auto first = bytes_.get<uint8_t>();
+    head.gain = first & ((1 << LatentHead::kGainBits) - 1);
     if (head.gain >= weights.gains()) fail_corrupt("a gain of the model is out of its range");
+    head.wraps = {(first >> LatentHead::kGainBits & 1) != 0, first >> (LatentHead::kGainBits + 1) != 0};
+    const LatentWraps may = LatentSeries::may_wrap(weights, extents);
+    if ((head.wraps.rows && !may.rows) || (head.wraps.columns && !may.columns))
+      fail_corrupt("latents wrap along an axis that has no whole cells");
     head.scale = BaseScale::read(bytes_);
     in_.emplace(bytes_.take(bytes_.left()));
     if (weights.every > 1) seed = in_->raw(kSeedBits);
@@ -67,8 +73,8 @@ bool LatentFrames::serves(const Extents& e) const { return LatentSeries::serves(
 void LatentFrames::decode(ByteSpan section, const Extents& extents, std::span<int32_t> base) const {
   if (!serves(extents) || base.size() != extents.count())
     fail_corrupt("the model does not serve these extents");
-  SectionReader reader(weights_, section);
-  LatentSeries series(weights_, extents);
+  SectionReader reader(weights_, section, extents);
+  LatentSeries series(weights_, extents, reader.head.wraps);
   series.run(reader, reader.seed);
   const auto y = series.decoded();
   for (size_t i = 0; i < base.size(); ++i) base[i] = reader.head.scale.value(y[i]);
@@ -77,8 +83,8 @@ void LatentFrames::decode(ByteSpan section, const Extents& extents, std::span<in
 // Those of groups that are in the payload.
 LatentArray LatentFrames::latents(ByteSpan section, const Extents& extents) const {
   if (!serves(extents)) fail_corrupt("the model does not serve these extents");
-  SectionReader reader(weights_, section);
-  LatentSeries series(weights_, extents);
+  SectionReader reader(weights_, section, extents);
+  LatentSeries series(weights_, extents, reader.head.wraps);
   series.run(reader, reader.seed);
   LatentArray a;
   uint64_t groups = 0;

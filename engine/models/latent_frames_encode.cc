@@ -7,6 +7,7 @@
 #include "models/latent_frames.h"
 #include "models/latent_section.h"
 #include "models/residual_cost.h"
+#include "models/seam.h"
 
 namespace h5neural {
 namespace {
@@ -78,7 +79,8 @@ class SectionWriter final : public GroupCoder {
   bool any() const { return any_; }  // whether a number is not 0
   Bytes finish() {
     ByteWriter w;
-    w.put(static_cast<uint8_t>(head_.gain));
+    w.put(static_cast<uint8_t>(head_.gain | size_t{head_.wraps.rows} << LatentHead::kGainBits |
+                               size_t{head_.wraps.columns} << (LatentHead::kGainBits + 1)));
     head_.scale.write(w);
     w.bytes(out_.finish());
     return w.take();
@@ -105,7 +107,7 @@ class SectionWriter final : public GroupCoder {
         [&](size_t v, size_t tile, std::span<int32_t> to) {
           const TileInput& in = w.encode.inputs[v];
           if (v == 1) return series_.fill_seen(in, g, tile, to);
-          series_.grid().each_reflected(tile, in.halo, [&](size_t at, size_t from) {
+          series_.grid().each_point_around(tile, in.halo, [&](size_t at, size_t from) {
             const size_t p = from - g * series_.frame_points();
             for (size_t k = 0; k < window; ++k) {
               const float x = normal(series_.frame(g, k) * series_.frame_points() + p);
@@ -134,7 +136,7 @@ class SectionWriter final : public GroupCoder {
       double sum = 0;
       for (int64_t i = i0; i < std::min(h, i0 + b) && sum < most; ++i) {
         for (int64_t j = j0; j < std::min(w, j0 + b); ++j) {
-          const int64_t y = TileGrid::reflect(i + down, h), x = TileGrid::reflect(j + right, w);
+          const int64_t y = series_.grid().inside(1, i + down), x = series_.grid().inside(2, j + right);
           const double d = frame[static_cast<size_t>(i * w + j)] -
                            std::ldexp(seen[static_cast<size_t>(y * w + x)], -kLatentFramesOutBits);
           sum += d * d;
@@ -177,32 +179,83 @@ std::vector<size_t> gains_about(const std::vector<int64_t>& bins, double bin) {
   return gains;
 }
 
+// A chunk, or some of its frames, written one way.
+struct Written {
+  Bytes section;
+  std::vector<int32_t> base;
+  bool any;  // whether a number is not 0
+};
+
+Written write(const LatentWeights& weights, std::span<const int32_t> field, const Extents& extents,
+              const FieldMoments& moments, const LatentHead& head) {
+  constexpr uint32_t kSeed = 1;
+  LatentSeries series(weights, extents, head.wraps);
+  SectionWriter writer(weights, series, moments, field, head, kSeed);
+  series.run(writer, kSeed);
+  Written w{writer.finish(), {}, writer.any()};
+  w.base.reserve(field.size());
+  for (const int32_t y : series.decoded()) w.base.push_back(head.scale.value(y));
+  return w;
+}
+
+// The axes that wrap: of those whose ends meet and that may, the ones that make frames from the middle of the
+// chunk cheaper, as few as see all that a group can see.
+LatentWraps choose_wraps(const LatentWeights& weights, std::span<const int32_t> field, const Extents& extents,
+                         const FieldMoments& moments, LatentHead head, int32_t bin) {
+  const auto last = static_cast<size_t>(extents.rank - 1);
+  const size_t rows = extents.n[last - 1], columns = extents.n[last], points = rows * columns,
+               all = field.size() / points;
+  LatentWraps may = LatentSeries::may_wrap(weights, extents);
+  may.rows = may.rows && ends_meet(field, all, rows, columns);
+  may.columns = may.columns && ends_meet(field, all * rows, columns, 1);
+  if (!may.rows && !may.columns) return {};
+  const int64_t groups = weights.every > 1                          ? weights.every + 1
+                         : weights.memory > 0 || weights.motion > 0 ? 2
+                                                                    : 1;
+  const size_t frames = std::min(all, static_cast<size_t>(groups * weights.window));
+  const auto part = field.subspan((all - frames) / 2 * points, frames * points);
+  const auto cost = [&] {
+    const Written w = write(weights, part, {3, {frames, rows, columns}}, moments, head);
+    return 8.0 * static_cast<double>(w.section.size()) + residual_cost(part, w.base, bin);
+  };
+  head.wraps = {};
+  double least = cost();
+  for (bool LatentWraps::*axis : {&LatentWraps::rows, &LatentWraps::columns}) {
+    if (!(may.*axis)) continue;
+    head.wraps.*axis = true;
+    const double wrapped = cost();
+    head.wraps.*axis = wrapped < least;
+    least = std::min(least, wrapped);
+  }
+  return head.wraps;
+}
+
 }  // namespace
 
 std::optional<Bytes> LatentFrames::encode(std::span<const int32_t> field, const Extents& extents,
                                           int32_t bin) const {
-  constexpr uint32_t kSeed = 1;
   if (!serves(extents) || field.size() != extents.count() || bin < 1) return std::nullopt;
   const FieldMoments moments(field);
   const auto scale = BaseScale::of(moments.mean, moments.deviation, kLatentFramesOutBits, bin);
-  if (!scale) return std::nullopt;
+  const std::vector<size_t> gains = gains_about(weights_.bins, bin / moments.deviation * 65536);
+  if (!scale || gains.empty()) return std::nullopt;
+  LatentHead head{gains[0], {}, *scale};
+  head.wraps = choose_wraps(weights_, field, extents, moments, head, bin);
   // Gains are compared by an estimate; whether latents pay at all is for the writer to find out, since the
   // estimate asks too little where a bound is loose (docs/notes/latents.md).
   std::vector<int32_t> rest(field.size());
   double least = 0;
   std::optional<Bytes> best;
-  for (const size_t gain : gains_about(weights_.bins, bin / moments.deviation * 65536)) {
-    LatentSeries series(weights_, extents);
-    SectionWriter writer(weights_, series, moments, field, {gain, *scale}, kSeed);
-    series.run(writer, kSeed);
-    if (!writer.any()) continue;
-    Bytes section = writer.finish();
-    const auto y = series.decoded();
-    for (size_t i = 0; i < rest.size(); ++i) rest[i] = limited_difference(field[i], scale->value(y[i]));
-    const double cost = 8.0 * static_cast<double>(section.size()) + corrections_estimate(rest, extents, bin);
+  for (const size_t gain : gains) {
+    head.gain = gain;
+    Written w = write(weights_, field, extents, moments, head);
+    if (!w.any) continue;
+    for (size_t i = 0; i < rest.size(); ++i) rest[i] = limited_difference(field[i], w.base[i]);
+    const double cost =
+        8.0 * static_cast<double>(w.section.size()) + corrections_estimate(rest, extents, bin);
     if (!best || cost < least) {
       least = cost;
-      best = std::move(section);
+      best = std::move(w.section);
     }
   }
   return best;

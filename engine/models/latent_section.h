@@ -11,9 +11,11 @@
 
 namespace h5neural {
 
-// u8 gain | BaseScale | bit stream
+// u8: bits 0 to 5: gain, 6 and 7: LatentWraps | BaseScale | bit stream
 struct LatentHead {
+  static constexpr int kGainBits = 6;
   size_t gain = 0;
+  LatentWraps wraps;
   BaseScale scale;
 };
 

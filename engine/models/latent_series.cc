@@ -34,7 +34,13 @@ bool LatentSeries::serves(const LatentWeights& w, const Extents& e) {
   return computed <= kMostSpare * e.count();
 }
 
-LatentSeries::LatentSeries(const LatentWeights& w, const Extents& e)
+LatentWraps LatentSeries::may_wrap(const LatentWeights& w, const Extents& e) {
+  const auto cell = static_cast<uint64_t>(w.step * std::max<int64_t>(1, w.hyper));
+  const auto last = static_cast<size_t>(e.rank - 1);
+  return {e.n[last - 1] % cell == 0, e.n[last] % cell == 0};
+}
+
+LatentSeries::LatentSeries(const LatentWeights& w, const Extents& e, const LatentWraps& wraps)
     : weights_(w),
       grid_(grid_of(w, e)),
       hyper_grid_(hyper_grid_of(w, e)),
@@ -44,7 +50,9 @@ LatentSeries::LatentSeries(const LatentWeights& w, const Extents& e)
       points_(e.count() / frames_),
       y_(groups() * cells_ * w.channels),
       decoded_(e.count()),
-      seen_(w.motion > 0 ? points_ : 0) {}
+      seen_(w.motion > 0 ? points_ : 0) {
+  grid_.wraps = hyper_grid_.wraps = {false, wraps.rows, wraps.columns};
+}
 
 size_t LatentSeries::blocks() const {
   const int64_t b = weights_.motion;
@@ -59,7 +67,7 @@ bool LatentSeries::coded(size_t g) const {
 void LatentSeries::fill_cells(const TileGrid& grid, const TileInput& in, size_t g, size_t tile,
                               std::span<const int32_t> from, std::span<int32_t> to) const {
   const auto before = static_cast<int64_t>(g * (grid.cell_count() / groups()));
-  grid.each_cell(tile, in.halo, [&](size_t at, int64_t cell) {
+  grid.each_cell_around(tile, in.halo, [&](size_t at, int64_t cell) {
     if (cell < 0) return;  // zeros outside
     std::copy_n(from.begin() + (cell - before) * static_cast<int64_t>(in.channels), in.channels,
                 to.begin() + static_cast<ptrdiff_t>(at * in.channels));
@@ -77,7 +85,7 @@ void LatentSeries::take_cells(size_t g, size_t tile, std::span<const int32_t> fr
 }
 
 void LatentSeries::fill_seen(const TileInput& in, size_t g, size_t tile, std::span<int32_t> to) const {
-  grid_.each_reflected(tile, in.halo, [&](size_t at, size_t from) {
+  grid_.each_point_around(tile, in.halo, [&](size_t at, size_t from) {
     to[at] = std::clamp(seen_[from - g * points_], -in.limit, in.limit);
   });
 }
@@ -152,7 +160,7 @@ void LatentSeries::displace(std::span<const int32_t> frame, std::span<const int3
   for (int64_t i = 0; i < h; ++i) {
     for (int64_t j = 0; j < w; ++j) {
       const auto block = static_cast<size_t>(2 * (i / b * across + j / b));
-      const int64_t y = TileGrid::reflect(i + d[block], h), x = TileGrid::reflect(j + d[block + 1], w);
+      const int64_t y = grid_.inside(1, i + d[block]), x = grid_.inside(2, j + d[block + 1]);
       seen_[static_cast<size_t>(i * w + j)] = frame[static_cast<size_t>(y * w + x)];
     }
   }

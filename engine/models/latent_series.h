@@ -16,6 +16,12 @@
 
 namespace h5neural {
 
+// Along which axes of a frame a chunk's ends meet: what lies beyond one end then is what lies at the other,
+// of frames, latents and hyper-latents; else frames are mirrored, and of latents there are none (zeros).
+struct LatentWraps {
+  bool rows = false, columns = false;
+};
+
 // Where the numbers of one group come from: a payload, or a writer's choice.
 class GroupCoder {
  public:
@@ -29,10 +35,12 @@ class GroupCoder {
 
 class LatentSeries {
  public:
-  // `extents`: that the weights serve.
-  LatentSeries(const LatentWeights& weights, const Extents& extents);
+  // `extents`: that the weights serve; `wraps`: that these allow.
+  LatentSeries(const LatentWeights& weights, const Extents& extents, const LatentWraps& wraps);
 
   static bool serves(const LatentWeights& weights, const Extents& extents);
+  // The axes that can wrap: whole cells, of hyper-latents too.
+  static LatentWraps may_wrap(const LatentWeights& weights, const Extents& extents);
 
   // Goes through the groups in order. `seed`: of the noise.
   void run(GroupCoder& coder, uint32_t seed);

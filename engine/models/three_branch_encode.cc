@@ -79,7 +79,7 @@ class ThreeBranchEncoder {
       }
     };
     for (size_t k = 0; k < of.size(); ++k) {
-      grid_.each_reflected(of[k], m_.encoder_halo_, [&](size_t at, size_t from) {
+      grid_.each_point_around(of[k], m_.encoder_halo_, [&](size_t at, size_t from) {
         x[at] = static_cast<float>((field_[from] - moments_.mean) / moments_.deviation);
       });
       store(0, k, x, 1 << kThreeBranchInBits);

@@ -42,12 +42,12 @@ class TileGrid {
   // Calls f(position in the tile with its halo, position in the grid or -1 outside of it) for all cells.
   template <class F>
   void each_cell(size_t t, int64_t halo, F&& f) const {
-    const Place p = place(t);
-    each(p, halo, tile, [&](size_t at, const std::array<int64_t, 3>& c) {
-      bool inside = true;
-      for (size_t a = 0; a < 3; ++a) inside = inside && c[a] >= 0 && c[a] < cells[a];
-      f(at, inside ? ((p.slice * cells[0] + c[0]) * cells[1] + c[1]) * cells[2] + c[2] : -1);
-    });
+    each_cell(t, halo, {}, f);
+  }
+  // The same, cells beyond an axis that wraps being those of the other end.
+  template <class F>
+  void each_cell_around(size_t t, int64_t halo, F&& f) const {
+    each_cell(t, halo, wraps, f);
   }
   // Calls f(position in the tile, position in the chunk) for all points of the tile inside of the chunk.
   template <class F>
@@ -58,17 +58,25 @@ class TileGrid {
         f(at, static_cast<size_t>(((p.slice * n[0] + c[0]) * n[1] + c[1]) * n[2] + c[2]));
     });
   }
-  // The same for all points of the tile with `halo` cells around it, those outside of the chunk reflected.
+  // The same for all points of the tile with `halo` cells around it; for those outside of the chunk others
+  // stand (`inside`).
   template <class F>
-  void each_reflected(size_t t, int64_t halo, F&& f) const {
+  void each_point_around(size_t t, int64_t halo, F&& f) const {
     const Place p = place(t);
     each(scaled(p), halo * std::max(step[1], step[2]), scaled(tile),
          [&](size_t at, const std::array<int64_t, 3>& c) {
-           const int64_t z = reflect(c[0], n[0]), y = reflect(c[1], n[1]), x = reflect(c[2], n[2]);
+           const int64_t z = inside(0, c[0]), y = inside(1, c[1]), x = inside(2, c[2]);
            f(at, static_cast<size_t>(((p.slice * n[0] + z) * n[1] + y) * n[2] + x));
          });
   }
 
+  // The point of the chunk along an axis that stands for point `at`: that of the other end where the axis
+  // wraps, else the mirrored one.
+  int64_t inside(size_t axis, int64_t at) const {
+    return wraps[axis] ? wrap(at, n[axis]) : reflect(at, n[axis]);
+  }
+  // ... n-2 n-1 0 1 ... n-1 0 1 ...
+  static int64_t wrap(int64_t at, int64_t n) { return ((at % n) + n) % n; }
   // ... 1 0 0 1 ... n-1 n-1 n-2 ...
   static int64_t reflect(int64_t at, int64_t n) {
     const int64_t period = 2 * n, r = ((at % period) + period) % period;
@@ -76,6 +84,7 @@ class TileGrid {
   }
 
   std::array<int64_t, 3> n{}, step{}, tile{}, cells{}, tiles{};
+  std::array<bool, 3> wraps{};  // axes whose ends meet; whoever sets one sees to it that it has whole cells
   int64_t slices = 1;
 
  private:
@@ -95,6 +104,18 @@ class TileGrid {
   }
   Place scaled(const Place& p) const { return {p.slice, scaled(p.first)}; }
 
+  template <class F>
+  void each_cell(size_t t, int64_t halo, const std::array<bool, 3>& around, F&& f) const {
+    const Place p = place(t);
+    each(p, halo, tile, [&](size_t at, std::array<int64_t, 3> c) {
+      bool in_grid = true;
+      for (size_t a = 0; a < 3; ++a) {
+        if (around[a]) c[a] = wrap(c[a], cells[a]);
+        in_grid = in_grid && c[a] >= 0 && c[a] < cells[a];
+      }
+      f(at, in_grid ? ((p.slice * cells[0] + c[0]) * cells[1] + c[1]) * cells[2] + c[2] : -1);
+    });
+  }
   template <class F>
   void each(const Place& p, int64_t halo, const std::array<int64_t, 3>& size, F&& f) const {
     size_t at = 0;

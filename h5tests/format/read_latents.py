@@ -82,6 +82,9 @@ class Series:
         self.channels = self.steps.shape[1]
         r = Bytes(section)
         self.gain, bits, self.shift, self.mantissa, mean = r.get("B"), r.get("B"), r.get("B"), r.get("H"), r.varint()
+        self.gain, self.wraps = self.gain & 63, (self.gain >> 6 & 1, self.gain >> 7)
+        whole = c["step"] * max(1, c["hyper"])
+        require(not any(w and m % whole for w, m in zip(self.wraps, self.shape[1:])), "an axis that wraps")
         require(self.gain < len(self.steps) and bits <= 30 and self.shift <= 60 and self.mantissa >> 13 == 1, "a gain or scale")
         self.mean = (mean >> 1 ^ -(mean & 1)) << bits
         require(abs(self.mean) <= LATTICE, "the mean")
@@ -102,18 +105,28 @@ class Series:
         return itertools.product(*(range(0, k, self.c["tile"]) for k in self.cells))
 
     def cut(self, program, k, array, at, by=1, tile=None):
-        """Input k of a program for the tile at cell `at`: of [cells..., channels], each `by` cells; zeros outside."""
+        """Input k of a program for the tile at cell `at`: of [cells..., channels], each `by` cells; outside what lies at the
+        other end of an axis that wraps, else zeros."""
         tile = tile or self.c["tile"]
         n = self.input(program, k)["shape"][0]
         h = (n - tile // by) // 2
-        padded = np.pad(array, [(h, h + tile), (h, h + tile), (0, 0)])
-        return padded[tuple(slice(a // by, a // by + n) for a in at)]
+        for axis, a in enumerate(at):
+            m = array.shape[axis]
+            index = np.arange(a // by - h, a // by - h + n)
+            known = np.ones(n, bool) if self.wraps[axis] else (index >= 0) & (index < m)
+            array = np.take(array, index % m, axis) * np.expand_dims(known, tuple(k for k in range(3) if k != axis))
+        return array
+
+    def place(self, axis, i):
+        """The point of a frame that stands for point i of an axis."""
+        n = self.shape[1 + axis]
+        return i % n if self.wraps[axis] else mirrored(i, n)
 
     def cut_seen(self, program, k, seen, at):
         given, step = self.input(program, k), self.c["step"]
         n = given["shape"][0]
         h = (n - self.c["tile"] * step) // 2
-        index = [[mirrored(a * step - h + i, m) for i in range(n)] for a, m in zip(at, self.shape[1:])]
+        index = [[self.place(axis, a * step - h + i) for i in range(n)] for axis, a in enumerate(at)]
         return np.clip(seen[np.ix_(*index)], -given["max"], given["max"])[..., None]
 
     def coded(self, g):
@@ -144,7 +157,7 @@ class Series:
                 require(max(map(abs, d)) <= 127, "a displacement")
                 for i in range(i0, min(rows, i0 + b)):
                     for j in range(j0, min(columns, j0 + b)):
-                        seen[i, j] = before[mirrored(i + d[0], rows), mirrored(j + d[1], columns)]
+                        seen[i, j] = before[self.place(0, i + d[0]), self.place(1, j + d[1])]
         return seen
 
     def read(self, g, seen):

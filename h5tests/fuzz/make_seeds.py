@@ -216,6 +216,45 @@ def contextual():
     return metadata("seed-contextual", {**LATENT_CONFIG, "motion": 4}, programs, "contextual"), tensors
 
 
+def all_around():
+    """By how much the means of cells differ from those of the displaced frame, as kernels that look beyond the tile in every
+    program and every input, a little: what lies there shows. Hyper-latents are means of four cells."""
+    def corners(n, inner, outer):  # [n, n]: `inner` in the middle, `outer` in the corners
+        middle, ends = ((n - 1) // 2, n // 2), (0, n - 1)
+        return [inner if i in middle and j in middle else outer if i in ends and j in ends else 0
+                for i in range(n) for j in range(n)]
+
+    def kept(source, limit, shift):
+        return requantise(source, limit, 1, shift)
+
+    programs = {
+        "encode": {"inputs": [plane(12, 1), plane(12, 1, 32767)],
+                   "ops": [flat("conv", 0, "mean", "zero", 2), kept(2, 16383, 10), flat("conv", 1, "less", "zero", 2),
+                           kept(4, 16383, 12), {"op": "add", "in": [3, 5]}, {"op": "clamp", "in": [6], "min": -16383, "max": 16383}],
+                   "outputs": [7]},
+        "hyper-encode": {"inputs": [plane(6, 1)], "ops": [flat("conv", 0, "four", "zero", 2), kept(1, 16383, 6)], "outputs": [2]},
+        "prior": {"inputs": [plane(4, 1), plane(6, 1), plane(12, 1, 32767)],
+                  "ops": [flat("conv", 0, "smooth", "zero", 1), kept(3, 16383, 6), flat("conv_transposed", 4, "cell", "zero", 2),
+                          flat("conv", 1, "remember", "zero", 1), kept(6, 16383, 6), flat("conv", 2, "look", "zero", 2),
+                          kept(8, 16383, 10), {"op": "add", "in": [5, 7]}, {"op": "add", "in": [10, 9]},
+                          flat("conv", 11, "both", "spread", 1), kept(12, 16383, 0)],
+                  "outputs": [13]},
+        "decode": {"inputs": [plane(6, 1), plane(12, 1, 32767)],
+                   "ops": [flat("conv", 0, "smooth", "zero", 1), kept(2, 16383, 6), flat("conv_transposed", 3, "up", "zero", 2),
+                           flat("conv", 1, "near", "zero", 1), kept(5, 32767, 8), {"op": "add", "in": [4, 6]},
+                           {"op": "clamp", "in": [7], "min": -(1 << 18), "max": 1 << 18}],
+                   "outputs": [8]}}
+    tensors = {**LATENT_TENSORS, "mean": ("I8", [1, 6, 6, 1], corners(6, 63, 1)),
+               "less": ("I8", [1, 6, 6, 1], corners(6, -63, -1)), "four": ("I8", [1, 4, 4, 1], corners(4, 15, 1)),
+               "smooth": ("I8", [1, 3, 3, 1], corners(3, 60, 1)), "remember": ("I8", [1, 3, 3, 1], corners(3, 0, 1)),
+               "look": ("I8", [1, 6, 6, 1], [v * (-1) ** k for k, v in enumerate(corners(6, 0, 2))]),
+               "up": ("I8", [1, 2, 2, 1], [16] * 4), "near": ("I16", [1, 5, 5, 1], corners(5, 252, 1)),
+               "both": ("I8", [2, 1, 1, 1], [1, 0]), "spread": ("I32", [2], [0, 16]), "hyper_spread": ("I32", [1], [4]),
+               "steps": steps(1)}
+    config = {**LATENT_CONFIG, "memory": 1, "motion": 4}
+    return metadata("seed-contextual-around", config, programs, "contextual"), tensors
+
+
 def dcae():
     """Latents go on straight; there are no hyper-latents."""
     straight = [0] * 8 + [2, -1] + [0] * 8 + [0] * 18
@@ -349,7 +388,8 @@ def main():
     folder = os.path.join(HERE, "seeds", "weights")
     os.makedirs(folder, exist_ok=True)
     makers = (("block", block), ("blocks", blocks), ("chunk", chunk), ("three-branch", three_branch),
-              ("vae", vae), ("contextual", contextual), ("dcae", dcae), ("diffusion", diffusion), ("frames", plane_frames), ("frames-solid", solid_frames),
+              ("vae", vae), ("contextual", contextual), ("contextual-around", all_around),
+              ("dcae", dcae), ("diffusion", diffusion), ("frames", plane_frames), ("frames-solid", solid_frames),
               ("corrections", corrections))
     for name, make in makers:
         safetensors(os.path.join(folder, name + ".safetensors"), *make())

@@ -166,6 +166,27 @@ def series(of, frames=8, shape=(21, 26)):
     return (a + rng.normal(0, noise, a.shape)).astype("<f4")
 
 
+def periodic(of, frames=8, shape=(24, 32)):
+    """Like `series`, on a domain without ends, whose border is no rougher than the inside: displaced, on straight lines, or
+    spread over the cells around as the seeds' vae decodes them."""
+    rng = np.random.default_rng(22)
+    drawn = rng.normal(0, 1, (frames, *(n // 2 for n in shape)))
+    t = np.arange(frames)
+    if of == "displaced":
+        a = drawn[0].repeat(2, axis=0).repeat(2, axis=1)
+        a = np.stack([np.roll(a, (k, -3 * k), axis=(0, 1)) for k in t])
+        return (a + rng.normal(0, 0.03, a.shape)).astype("<f4")
+    drawn[:, -1], drawn[:, :, -1] = drawn[:, 0], drawn[:, :, 0]
+    if of == "thirds":
+        share = (t % 3 / 3).reshape(-1, 1, 1)
+        drawn = drawn[t // 3] * (1 - share) + drawn[t // 3 + 1] * share
+    else:
+        drawn = drawn[t // 2]
+        drawn = (55 * drawn + sum(np.roll(drawn, (i, j), axis=(1, 2)) for i in (-1, 0, 1) for j in (-1, 0, 1))) / 64
+    a = drawn.repeat(2, axis=1).repeat(2, axis=2)
+    return (a + rng.normal(0, 0.01, a.shape)).astype("<f4")
+
+
 def larger_neighbours(shape, share=1):
     """Random walks along the last axis that take this share of their steps; every second value is the larger one of the two
     beside it, under a little noise."""
@@ -221,6 +242,9 @@ def cases():
         if name != "contextual":  # a transform does as well without
             yield f"{name}_nrmse", series(of), "nrmse", 1e-2, None, name
     yield "vae_frame", series("drawn", 1, (30, 40)), "abs", 0.05, None, "vae"
+    for name, of in (("vae", "spread"), ("contextual", "displaced"), ("diffusion", "thirds")):
+        yield f"{name}_periodic", periodic(of), "abs", 0.05, None, name
+    yield "contextual-around_periodic", periodic("displaced", 7, (32, 24)), "abs", 0.05, None, "contextual-around"
     yield "frames_f32", moving(), "abs", 0.02, None, "frames"
     yield "frames_f64be", with_specials(moving()[:6, :14].astype(">f8")), "rel", 1e-3, None, "frames"
     yield "frames_solid_f32", moving(shape=(7, 9, 10)), "rel", 1e-2, None, "frames-solid"

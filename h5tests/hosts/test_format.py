@@ -74,7 +74,7 @@ def test_three_branch(path):
                                                                                      h.extents))
 
 
-FAMILIES = ["vae", "contextual", "dcae", "diffusion"]
+FAMILIES = ["vae", "contextual", "contextual-around", "dcae", "diffusion"]
 LATENTS = [(f, path) for f in FAMILIES for path in sorted(glob.glob(os.path.join(ROOT, "h5tests", "golden", "v1", f + "_*.payload")))]
 
 
@@ -84,6 +84,12 @@ def test_latents_of_series(family, path):
     payload, weights = open(path, "rb").read(), os.path.join(SEEDS, family + ".safetensors")
     assert read_payload.Header(payload).model
     read_payload.read_payload(payload, base_of=lambda h: read_latents.read_base(weights, h.latents, h.extents))
+
+
+def test_latents_wrap():
+    """Among the golden payloads that the test above reads are some that wrap."""
+    wraps = {(family, read_payload.Header(open(path, "rb").read()).latents[0] >> 6) for family, path in LATENTS}
+    assert wraps >= {("vae", 0), ("vae", 3), ("contextual", 0), ("contextual-around", 3)}
 
 
 FRAMES = sorted(glob.glob(os.path.join(ROOT, "h5tests", "golden", "v1", "frames_*.payload")))

@@ -61,6 +61,25 @@ def test_shapes(samples, tmp_path, options):
     assert len(lost) == 7 and abs(sum(lost) / 7) < 3
 
 
+def trained(samples, out, *options):
+    """The card of weights that the worker has learned, and proved, since it reads the file before it keeps it."""
+    done = subprocess.run([WORKER, "train", "--data", samples, "--variable", "x", "--out", out, "--seconds", "4", "--channels", "6",
+                           "--width", "0.2", "--stages", "2", *options], capture_output=True, text=True, timeout=300,
+                          env=dict(os.environ, OMP_NUM_THREADS="1"))
+    assert done.returncode == 0, done.stderr
+    return out.with_suffix(".md").read_text()
+
+
+def test_periodic_axes(samples, tmp_path):
+    """The series' own fields are no periods of their waves; these are."""
+    sys.path.insert(0, os.path.join(ROOT, "h5tests", "fields"))
+    from two_puncture import write_safetensors
+    y, x, t = np.mgrid[0:32, 0:32][0] * np.pi / 16, np.mgrid[0:32, 0:32][1] / 20, np.arange(17)[:, None, None] / 8
+    write_safetensors(tmp_path / "in.samples", {"x": np.stack([np.sin(2 * y + t + k) * (1 + x) for k in range(8)]).astype("<f4")})
+    said = "periodic along the first axis, not along the second"
+    assert said in trained(tmp_path / "in.samples", tmp_path / "w.safetensors", "--model", "vae", "--window", "4")
+
+
 def test_what_is_refused(h5neural, waves, samples, tmp_path):  # noqa: F811
     out = tmp_path / "w.safetensors"
     with h5py.File(tmp_path / "lines.h5", "w") as f:
