@@ -22,6 +22,8 @@ struct Stage {
   std::function<torch::Tensor()> loss;  // of one random batch
   std::function<double()> validate;
   bool rounded = true;  // weights or activations are rounded: not for bfloat16
+  // Ends with its last parameters, not with its best: where what is learned for is not what is validated.
+  bool to_its_end = false;
 };
 
 inline std::map<std::string, torch::Tensor> snapshot(const torch::nn::Module& net) {
@@ -114,7 +116,7 @@ class Loop {
     const torch::NoGradGuard no_grad;
     torch::manual_seed(kValidationSeed + o_.seed);
     const double value = stage.validate();
-    if (value < p_.best) {
+    if (value < p_.best || stage.to_its_end) {
       p_.best = value;
       p_.stale = 0;
       best_ = snapshot(net_);

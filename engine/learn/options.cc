@@ -78,6 +78,7 @@ std::map<std::string, Setter> setters(Options& o) {
           {"--motion", whole(o.motion)},
           {"--every", count(o.every)},
           {"--steps", count(o.steps)},
+          {"--adversarial", real(o.adversarial)},
           {"--noise", text(o.noise)}};
 }
 
@@ -149,6 +150,8 @@ Options parse_options(int argc, char** argv) {
   if (o.channels == 0) o.channels = latents ? 32 : 16;
   if (o.stages == 0) o.stages = latents ? 3 : 2;
   if (latents) set_latents(o);
+  require(o.adversarial == 0 || (latents && o.model != "diffusion"),
+          "--adversarial is of --model vae, contextual and dcae; --model " + o.model + " has no such part");
   require(o.pairs <= 64, "--pairs is at most 64");
   require(o.from.empty() || o.model == "corrections" || (o.model == "swae" && o.search.empty()),
           "--from is of --model swae and corrections; the number of latents is that of the weights: leave "
@@ -194,7 +197,7 @@ std::string usage() {
          "         [--model vae|contextual|dcae|diffusion [--window N] [--channels 32] [--stages 3] [--hyper "
          "4]\n"
          "         [--width 1] [--bound REL] [--memory 2] [--motion 16] [--every 3] [--steps 1]\n"
-         "         [--noise none|ancestral]]\n"
+         "         [--noise none|ancestral] [--adversarial SHARE]]\n"
          "       h5neural-worker selftest\n"
          "train reads float32 arrays [count, Z, Y, X] (three-branch: [count, Y, X] too; frames: [count, T, "
          "Y, X]; vae, contextual, dcae, diffusion: either), and "

@@ -30,6 +30,7 @@ struct Options {
   int64_t motion = -1;           // contextual: points of a block that is displaced
   int64_t every = 3;             // diffusion: of so many groups one has latents in the payload
   int64_t steps = 1;             // diffusion: of a generation; 1: plain regression
+  double adversarial = 0;        // vae, contextual, dcae: weight of the adversarial loss; 0: none
   std::string noise = "none";    // diffusion: in the steps of a generation: none, ancestral
   std::string branches = "all";  // three-branch: all, or spatial: without those of the spectrum
   int64_t history = 2;           // frames: how many are seen

@@ -2,13 +2,14 @@
 // of the payload in bits for each value: of the latents and hyper-latents (uniform noise in place of
 // rounding, Balle, Laparra and Simoncelli, 2017; rounding at the end) and of what the corrections still need,
 // for bins drawn from those of kLatentGains gains. Groups that are generated are learned last, on latents
-// that stay.
+// that stay. Where asked for, an adversarial loss joins in the last part.
 #include <cmath>
 #include <sstream>
 
 #include "exact/backend.h"
 #include "learn/borders.h"
 #include "learn/corrections_cost.h"
+#include "learn/discriminator.h"
 #include "learn/finish.h"
 #include "learn/latent_export.h"
 #include "learn/latent_samples.h"
@@ -62,6 +63,10 @@ class LatentTraining {
     net_ = std::make_shared<LatentNet>(shape_, bins());
     sampler_ = sampler_steps(shape_.samples, o.noise, LatentShape::kLevelChannels);
     net_->start_from(cells());
+    if (o.adversarial > 0) {
+      discriminator_ = std::make_shared<Discriminator>(shape_.window + (shape_.motion > 0 ? 1 : 0));
+      net_->register_module("discriminator", discriminator_);  // for checkpoints; it has a loss of its own
+    }
     net_->to(device_);
     std::fprintf(
         stderr,
@@ -88,8 +93,20 @@ class LatentTraining {
                    [=, this] { return validate_generated(quantise); },
                    quantise};
     };
+    const auto adversarial = [this](const char* name, double until, double rate, bool quantise) {
+      return Stage{name,
+                   until,
+                   rate,
+                   [=, this] { return adversarial_loss(quantise); },
+                   [=, this] { return validate(quantise); },
+                   true,
+                   true};
+    };
     std::vector<Stage> stages;
-    if (shape_.every == 1) {
+    if (o_.adversarial > 0) {
+      stages = {stage("floats", 0.5, 1, false), adversarial("adversarial", 0.75, 0.5, false),
+                adversarial("adversarial, integers", 1, 0.3, true)};
+    } else if (shape_.every == 1) {
       stages = {stage("floats", 0.75, 1, false), stage("integers", 1, 0.3, true)};
     } else {
       stages = {stage("floats", 0.4, 1, false), stage("integers", 0.5, 0.3, true),
@@ -174,7 +191,8 @@ class LatentTraining {
   }
 
   struct Coded {
-    torch::Tensor latents, frames, bits, hyper_bits;  // frames: undefined where not asked for
+    torch::Tensor latents, bits, hyper_bits;
+    torch::Tensor frames, seen;  // of all groups, where asked for, and what each of them saw, where it does
   };
   // One group of each of B series: what it becomes, and its bits in all.
   Coded code(const torch::Tensor& x, const LatentNet::Known& before, int64_t gain, bool quantise) const {
@@ -227,7 +245,7 @@ class LatentTraining {
       return c;
     }
     Coded sum;
-    std::vector<torch::Tensor> frames;
+    std::vector<torch::Tensor> frames, all_seen;
     const auto target = inner(x);
     auto seen = torch::zeros_like(target.narrow(1, 0, 1));
     for (int64_t at = 0; at < x.size(1); at += shape_.window) {
@@ -236,28 +254,49 @@ class LatentTraining {
         seen = displaced(frames.back().narrow(1, shape_.window - 1, 1).detach(), target.narrow(1, at, 1),
                          shape_.motion, kReach);
       known.seen = seen;
+      all_seen.push_back(seen);
       Coded c = code(x.narrow(1, at, shape_.window), known, gain, quantise);
       frames.push_back(net_->decode(c.latents, seen, quantise));
       sum.bits = at == 0 ? c.bits : sum.bits + c.bits;
       sum.hyper_bits = at == 0 ? c.hyper_bits : sum.hyper_bits + c.hyper_bits;
     }
     sum.frames = torch::cat(frames, 1);
+    sum.seen = torch::cat(all_seen, 1);
     return sum;
   }
 
   Bits bits(const torch::Tensor& x, int64_t gain, double bin, bool quantise) const {
-    const auto target = inner(x);
-    const Coded c = code_all(x, gain, quantise);
+    return bits_of(code_all(x, gain, quantise), inner(x), bin);
+  }
+  static Bits bits_of(const Coded& c, const torch::Tensor& target, double bin) {
     const auto values = static_cast<double>(target.numel());
     return {c.bits / values, c.hyper_bits / values, corrections(target - c.frames, bin)};
   }
 
+  // Of a gain, at random, about its own.
+  double bin_about(int64_t gain) const {
+    return bin(gain) * std::pow(bin(1) / bin(0), torch::rand({1}).item<double>() - 0.5);
+  }
+
   torch::Tensor loss(bool quantise) {
     const int64_t gain = torch::randint(kLatentGains, {1}).item<int64_t>();
-    const double ratio = bin(1) / bin(0);
-    return bits(learned(groups()), gain, bin(gain) * std::pow(ratio, torch::rand({1}).item<double>() - 0.5),
-                quantise)
-        .all();
+    const auto x = learned(groups());
+    return bits(x, gain, bin_about(gain), quantise).all();
+  }
+
+  // The discriminator takes its step, then what it makes of the decoded groups joins the bits.
+  torch::Tensor adversarial_loss(bool quantise) {
+    const int64_t gain = torch::randint(kLatentGains, {1}).item<int64_t>();
+    const auto x = learned(groups()), target = inner(x);
+    const Coded c = code_all(x, gain, quantise);
+    // Groups as [B * groups, window, Y, X], the frame that each saw beside them.
+    const auto shown = [&](const torch::Tensor& frames) {
+      const auto g = as_groups(frames);
+      return c.seen.defined() ? torch::cat({g, c.seen.flatten(0, 1).unsqueeze(1)}, 1) : g;
+    };
+    const auto made = shown(c.frames);
+    discriminator_->learn(shown(target), made);
+    return bits_of(c, target, bin_about(gain)).all() + o_.adversarial * discriminator_->loss(made);
   }
 
   double validate(bool quantise) {
@@ -424,6 +463,7 @@ class LatentTraining {
     out << "Bits for each value as the training estimates them, by the bin (two bounds) in deviations of the "
            "field. Frames are "
         << said(samples_.periodic()) << ".\n\n"
+        << said_adversarial()
         << "| bin | latents | hyper-latents | corrections | in all | without latents | pays | in integers "
            "|\n|---|---|---|---|---|---|---|---|\n";
     for (int64_t g = 0; g < kLatentGains; ++g) {
@@ -433,6 +473,14 @@ class LatentTraining {
           << integers(w, file.tile, g) << " % more |\n";
     }
     finish_training(o_, w, {"decode", "prior"}, progress, out.str() + work(w, file.tile));
+  }
+
+  std::string said_adversarial() const {
+    if (o_.adversarial == 0) return "";
+    std::ostringstream out;
+    out << "In the second half of the training an adversarial loss of weight " << o_.adversarial
+        << " was added to the bits: frames that look right, not frames that cost least.\n\n";
+    return out.str();
   }
 
   std::string work(const WeightsWriter& writer, int64_t tile) const {
@@ -576,6 +624,7 @@ class LatentTraining {
   int64_t batch_;
   std::vector<SamplerStep> sampler_;
   std::shared_ptr<LatentNet> net_;
+  std::shared_ptr<Discriminator> discriminator_;
   double signal_ = 0;
 };
 

@@ -61,13 +61,32 @@ def test_shapes(samples, tmp_path, options):
     assert len(lost) == 7 and abs(sum(lost) / 7) < 3
 
 
+def estimated(card):
+    """Bits for each value, in all, of each bin."""
+    rows = [line.split("|") for line in card.splitlines() if line.endswith("% more |")]
+    assert len(rows) == 7
+    return [float(r[5]) for r in rows]
+
+
 def trained(samples, out, *options):
     """The card of weights that the worker has learned, and proved, since it reads the file before it keeps it."""
-    done = subprocess.run([WORKER, "train", "--data", samples, "--variable", "x", "--out", out, "--seconds", "4", "--channels", "6",
-                           "--width", "0.2", "--stages", "2", *options], capture_output=True, text=True, timeout=300,
+    done = subprocess.run([WORKER, "train", "--data", samples, "--variable", "x", "--out", out,
+                           "--channels", "6", "--width", "0.2", "--stages", "2", *options], capture_output=True, text=True, timeout=300,
                           env=dict(os.environ, OMP_NUM_THREADS="1"))
     assert done.returncode == 0, done.stderr
     return out.with_suffix(".md").read_text()
+
+
+@pytest.mark.parametrize("family", ("vae --window 4", "contextual --motion 8 --window 4"))
+def test_adversarial(samples, tmp_path, family):
+    """A loss that looks at frames alone, and counts a thousand times as much as bits do, leaves its mark on these."""
+    model = ["--model", *family.split(), "--seconds", "16"]  # a step of contextual takes one on a busy machine
+    plain = trained(samples, tmp_path / "plain.safetensors", *model)
+    card = trained(samples, tmp_path / "w.safetensors", *model, "--adversarial", "1000")
+    assert "adversarial loss" not in plain
+    assert "an adversarial loss of weight 1000" in card and "| adversarial |" in card and "| adversarial, integers |" in card
+    assert sum(estimated(card)) > sum(estimated(plain))
+    assert b"discriminator" not in (tmp_path / "w.safetensors").read_bytes()
 
 
 def test_periodic_axes(samples, tmp_path):
@@ -77,7 +96,8 @@ def test_periodic_axes(samples, tmp_path):
     y, x, t = np.mgrid[0:32, 0:32][0] * np.pi / 16, np.mgrid[0:32, 0:32][1] / 20, np.arange(17)[:, None, None] / 8
     write_safetensors(tmp_path / "in.samples", {"x": np.stack([np.sin(2 * y + t + k) * (1 + x) for k in range(8)]).astype("<f4")})
     said = "periodic along the first axis, not along the second"
-    assert said in trained(tmp_path / "in.samples", tmp_path / "w.safetensors", "--model", "vae", "--window", "4")
+    assert said in trained(tmp_path / "in.samples", tmp_path / "w.safetensors", "--model", "vae", "--window", "4",
+                           "--seconds", "2")
 
 
 def test_what_is_refused(h5neural, waves, samples, tmp_path):  # noqa: F811
@@ -88,7 +108,9 @@ def test_what_is_refused(h5neural, waves, samples, tmp_path):  # noqa: F811
     assert "are neither frames nor series" in said and not out.exists()
     for options, says in (("vae --memory 1", "--memory is of --model dcae"), ("dcae --memory 0", "needs --memory"),
                           ("vae --hyper 3", "--hyper is"), ("diffusion --every 1", "--every is"),
-                          ("diffusion --noise some", "--noise cannot be")):
+                          ("diffusion --noise some", "--noise cannot be"),
+                          ("diffusion --adversarial 1", "--adversarial is of --model vae, contextual and dcae"),
+                          ("frames --adversarial 1", "--model frames has no such part")):
         family, *more = options.split()
         done = subprocess.run([WORKER, "train", "--model", family, "--data", samples, "--variable", "x", "--out", out, *more],
                               capture_output=True, text=True)
