@@ -4,6 +4,12 @@
 #include <bit>
 
 namespace h5neural {
+namespace {
+
+// Zero bytes at the end of a stream that are left out: a decoder that needs more has a damaged one.
+constexpr size_t kLeftOut = 16;
+
+}  // namespace
 
 void BitEncoder::shift() {
   if (static_cast<uint32_t>(low_) < 0xff000000u || (low_ >> 32) != 0) {
@@ -40,7 +46,8 @@ Bytes BitEncoder::finish() {
   }
   for (int i = 0; i < 5; ++i) shift();
   out_.erase(out_.begin());  // the first byte out of this coder is always zero
-  while (!out_.empty() && out_.back() == 0) out_.pop_back();
+  // A decoder takes as many bytes as there are now.
+  for (size_t k = 0; k < kLeftOut && !out_.empty() && out_.back() == 0; ++k) out_.pop_back();
   return std::move(out_);
 }
 
@@ -50,7 +57,7 @@ BitDecoder::BitDecoder(ByteSpan in) : in_(in) {
 
 uint8_t BitDecoder::next() {
   if (at_ < in_.size()) return in_[at_++];
-  if (++at_ > in_.size() + 16) fail_corrupt("a coded section ends early");
+  if (++at_ > in_.size() + kLeftOut) fail_corrupt("a coded section ends early");
   return 0;
 }
 

@@ -44,7 +44,8 @@ class BitEncoder {
   }
   // `count` equiprobable bits, high first.
   void raw(uint32_t value, int count);
-  // Ends the stream and returns it. Trailing zero bytes are dropped (the decoder reads zeros past the end).
+  // Ends the stream and returns it. A few zero bytes at its end are dropped (the decoder reads zeros past the
+  // end).
   Bytes finish();
 
  private:

@@ -95,7 +95,8 @@ class RandomBits:
                 self.put_raw(abs(v) & (1 << (b - 1)) - 1, b - 1)
 
     def finish(self):
-        return self.low.to_bytes(4 + self.shifts, "big").rstrip(b"\0")
+        whole = self.low.to_bytes(4 + self.shifts, "big")
+        return whole[:-16] + whole[-16:].rstrip(b"\0")
 
 
 class RandomRaw:

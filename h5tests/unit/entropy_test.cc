@@ -44,6 +44,21 @@ TEST(BitCoder, CostsLittleForWhatRepeats) {
   EXPECT_LT(e.finish().size(), 20u);
 }
 
+// Bits that cost hardly anything leave zero bytes at the end, of which a decoder takes a few for granted.
+TEST(BitCoder, LongRunsOfNothingComeBack) {
+  for (const int zeros : {100, 3000, 30000, 300000, 1000000}) {
+    for (const bool one : {false, true}) {
+      BitEncoder e;
+      IntModel write;
+      for (int k = 0; k < zeros; ++k) write.encode(e, k == 5 && one ? -3 : 0);
+      const Bytes stream = e.finish();
+      BitDecoder d(stream);
+      IntModel read;
+      for (int k = 0; k < zeros; ++k) ASSERT_EQ(read.decode(d), k == 5 && one ? -3 : 0) << zeros;
+    }
+  }
+}
+
 TEST(BitCoder, StopsAtTheEndOfADamagedStream) {
   const Bytes nothing;
   BitDecoder d(nothing);
