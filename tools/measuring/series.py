@@ -13,6 +13,7 @@ from . import engine
 sys.path.insert(0, os.path.join(engine.SOURCE, "h5tests", "fields"))
 import euler  # noqa: E402
 import kolmogorov  # noqa: E402
+import rayleigh_benard  # noqa: E402
 import two_puncture  # noqa: E402
 
 FRAMES = kolmogorov.FRAMES
@@ -35,6 +36,7 @@ SERIES = {
     "kolmogorov-close": lambda split: kolmogorov.generate(split, "close"),
     "kolmogorov-far": lambda split: kolmogorov.generate(split, "far"),
     "euler": euler.series,
+    "rayleigh-benard": rayleigh_benard.generate,
     "yearly-maps": lambda split: _of_dataset("climate_ccsm3_trefht.h5",
                                              "TREFHT_B06_57" if split == "train" else "TREFHT_B06_60", (0, 1)),
     "regional-maps": lambda split: _of_dataset("climate_regional_a1b.h5", "air_temperature",
