@@ -127,13 +127,11 @@ std::vector<double> FramesSamples::bounds() const {
 }
 
 int64_t FramesSamples::tile(int64_t halo) const {
-  int64_t best = kFramesStep;
-  double least = 1e300;
+  int64_t best = kFramesStep, least = 0;
   for (int64_t t = kFramesStep; t <= kLargestTile; t += kFramesStep) {
-    double work = 1;
-    for (const int64_t n : {extents_[1], extents_[2]})
-      work *= static_cast<double>((n + t - 1) / t) * static_cast<double>(t + halo);
-    if (work < least) least = work, best = t;
+    int64_t work = 1;
+    for (const int64_t n : {extents_[1], extents_[2]}) work *= (n + t - 1) / t * (t + halo);
+    if (least == 0 || work < least) least = work, best = t;
   }
   return best;
 }
