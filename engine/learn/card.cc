@@ -26,7 +26,9 @@ std::string thin(const std::string& rows) {
 
 std::string family(const Options& o) {
   if (o.model == "three-branch") return "three-branch, a grid of latents";
-  if (o.model == "frames") return "frames, each frame predicted from those before it";
+  if (o.model == "frames")
+    return std::string("frames, each frame predicted from those before it") +
+           (o.order == "both" ? ", or from one on each side" : "");
   if (o.model == "corrections") return "corrections, a network inside of the walk";
   if (o.model == "swae")
     return o.form == "chunk" ? "swae, one latent vector for a whole chunk"

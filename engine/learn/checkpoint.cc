@@ -13,8 +13,8 @@ namespace {
 
 using Tensors = std::map<std::string, torch::Tensor>;
 
-// Parameters, buffers (statistics of batch norm), the best of both, and Adam's two moments of each parameter,
-// under one name each.
+// Parameters, buffers (statistics of batch norm), the best of both, and of each parameter that Adam has moved
+// its two moments and how often: parts of a net may begin late. Under one name each.
 Tensors collect(const torch::nn::Module& net, const Tensors& best, torch::optim::Adam& adam) {
   Tensors all;
   for (const auto& p : net.named_parameters()) {
@@ -24,6 +24,7 @@ Tensors collect(const torch::nn::Module& net, const Tensors& best, torch::optim:
     const auto& s = static_cast<const torch::optim::AdamParamState&>(*it->second);
     all["adam.first." + p.key()] = s.exp_avg();
     all["adam.second." + p.key()] = s.exp_avg_sq();
+    all["adam.steps." + p.key()] = torch::tensor({static_cast<float>(s.step())});
   }
   for (const auto& b : net.named_buffers()) all["net." + b.key()] = b.value();
   for (const auto& [name, t] : best) all["best." + name] = t;
@@ -86,7 +87,8 @@ bool load_checkpoint(const std::string& path, torch::nn::Module& net, Tensors& b
     if (in.tensors.contains("best." + name)) best[name] = tensor_of(in.tensors.at("best." + name), value);
     if (!in.tensors.contains("adam.first." + name)) continue;
     auto state = std::make_unique<torch::optim::AdamParamState>();
-    state->step(p.step);
+    const auto steps = tensor_of(in.tensors.at("adam.steps." + name), torch::zeros({1}));
+    state->step(static_cast<int64_t>(steps.item<float>()));
     state->exp_avg(tensor_of(in.tensors.at("adam.first." + name), value));
     state->exp_avg_sq(tensor_of(in.tensors.at("adam.second." + name), value));
     adam.state()[value.unsafeGetTensorImpl()] = std::move(state);

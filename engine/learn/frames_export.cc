@@ -31,9 +31,9 @@ int activated(ConvProgram& p, int x, const Conv& c, double unit, int64_t most) {
   return p.conv(x, c, unit, static_cast<double>(most), kFrameUnit, 0, kFrameLimit);
 }
 
-std::string predict(WeightsWriter& w, const FramesNet& net, int64_t tile) {
+std::string program(WeightsWriter& w, const std::string& name, const FramesNet& net, int64_t tile) {
   const FramesShape& s = net.shape;
-  ConvProgram p(w, "predict.");
+  ConvProgram p(w, name + ".");
   Cropped frames(p, p.input(2, tile + 2 * s.halo(), s.history, kInputLimit), s.history, s.halo());
   int coarser = -1;
   for (size_t k = net.levels.size(); k-- > 0;) {
@@ -52,16 +52,18 @@ std::string predict(WeightsWriter& w, const FramesNet& net, int64_t tile) {
 
 }  // namespace
 
-WeightsWriter frames_weights(const FramesNet& net, int64_t tile, bool periodic, const std::string& name) {
+WeightsWriter frames_weights(const FramesNet& predict, const FramesNet* between, int64_t tile, bool periodic,
+                             const std::string& name) {
   const torch::NoGradGuard no_grad;
   WeightsWriter w;
-  w.metadata["program.predict"] = predict(w, net, tile);
+  w.metadata["program.predict"] = program(w, "predict", predict, tile);
+  if (between != nullptr) w.metadata["program.between"] = program(w, "between", *between, tile);
   w.metadata["name"] = name;
   w.metadata["family"] = "frames";
-  w.metadata["config"] =
-      Json{{"rank", 2},           {"history", net.shape.history}, {"tile", tile}, {"halo", net.shape.halo()},
-           {"unit", kFramePoint}, {"periodic", periodic}}
-          .dump();
+  w.metadata["config"] = Json{{"rank", 2},           {"history", predict.shape.history},
+                              {"tile", tile},        {"halo", predict.shape.halo()},
+                              {"unit", kFramePoint}, {"periodic", periodic}}
+                             .dump();
   return w;
 }
 

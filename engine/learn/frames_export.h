@@ -1,4 +1,4 @@
-// frames_export.h: a trained network of family frames as an integer program of a weights file.
+// frames_export.h: trained networks of family frames as integer programs of a weights file.
 #pragma once
 #include <string>
 
@@ -7,8 +7,9 @@
 
 namespace h5neural::learn {
 
-// For tiles of `tile` points along each axis, a multiple of the coarsest cell. `periodic`: what it learned
-// from was, along both axes.
-WeightsWriter frames_weights(const FramesNet& net, int64_t tile, bool periodic, const std::string& name);
+// For tiles of `tile` points along each axis, a multiple of the coarsest cell. `between`: null, or of the
+// same halo. `periodic`: what they learned from was, along both axes.
+WeightsWriter frames_weights(const FramesNet& predict, const FramesNet* between, int64_t tile, bool periodic,
+                             const std::string& name);
 
 }  // namespace h5neural::learn

@@ -80,9 +80,12 @@ FramesNet::FramesNet(const FramesShape& s) : shape(s) {
     levels.push_back(level);
   }
   // Begun as the frame before: what a straight line adds to it is lost again in the noise of decoded frames.
+  // Between two it is their mean.
   near = layer(*this, "near", s.history, 1, FramesShape::kNear);
   near.weight.zero_();
-  near.weight[0][s.history - 1][FramesShape::kNear / 2][FramesShape::kNear / 2] = 1;
+  const int64_t used = s.between ? s.history : 1;
+  for (int64_t k = s.history - used; k < s.history; ++k)
+    near.weight[0][k][FramesShape::kNear / 2][FramesShape::kNear / 2] = 1.0 / static_cast<double>(used);
   near.bits = 16;
 }
 

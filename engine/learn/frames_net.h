@@ -1,6 +1,6 @@
-// frames_net.h: the network of family frames as it is trained: the next frame from the decoded ones before
-// it. A pyramid of plain convolutions, none with a border, so that one set of weights serves windows of any
-// size. LibTorch. The integer side is engine/models/frames.h.
+// frames_net.h: the network of family frames as it is trained: a frame from the decoded ones before it, or
+// from one on each side. A pyramid of plain convolutions, none with a border, so that one set of weights
+// serves windows of any size. LibTorch. The integer side is engine/models/frames.h.
 #pragma once
 #include <torch/torch.h>
 
@@ -17,7 +17,8 @@ constexpr int64_t kFrameLimit = 16383;
 constexpr int64_t kFramePoint = 4096;
 
 struct FramesShape {
-  int64_t history = 2;
+  int64_t history = 2;   // frames that are seen
+  bool between = false;  // two, one before and one after; else all before
   // Levels from fine to coarse: the cells of level k have 2^(k+1) points along each axis, and `channels`
   // numbers. `before` 3x3 layers come before the coarser level's are added, `after` follow.
   struct Level {
@@ -38,7 +39,8 @@ class FramesNet : public torch::nn::Module {
  public:
   explicit FramesNet(const FramesShape& shape);
 
-  // x: [B, history, T + 2 halo, T + 2 halo] in deviations, oldest first, T a multiple of the coarsest cell
+  // x: [B, history, T + 2 halo, T + 2 halo] in deviations, in order of time, T a multiple of the coarsest
+  // cell
   // -> [B, 1, T, T].
   torch::Tensor forward(const torch::Tensor& x, bool quantise) const;
 

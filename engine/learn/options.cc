@@ -45,6 +45,7 @@ std::map<std::string, Setter> setters(Options& o) {
           {"--stages", count(o.stages)},
           {"--history", count(o.history)},
           {"--levels", count(o.levels)},
+          {"--order", text(o.order)},
           {"--bound", real(o.bound)},
           {"--branches", text(o.branches)},
           {"--quantiser", text(o.quantiser)},
@@ -161,6 +162,7 @@ Options parse_options(int argc, char** argv) {
   require((o.model != "corrections" && o.model != "frames") || o.device == "cpu",
           "--model " + o.model + " learns on the CPU; leave --device out");
   require(o.history <= 4, "--history is at most 4");
+  one_of("--order", o.order, {"causal", "both"});
   require(o.levels <= 3, "--levels is at most 3");
   require(o.width <= 4, "--width is at most 4");
   require(o.channels <= 64, "--channels is at most 64");
@@ -192,8 +194,9 @@ std::string usage() {
          "         [--model three-branch [--channels 16] [--stages 2|3] [--branches all|spatial]\n"
          "         [--quantiser adaptive|uniform]]\n"
          "         [--model corrections [--pairs 16] [--widths 24,16] [--bounds 0.1,...] [--points 1500000]\n"
-         "         [--from WEIGHTS.safetensors]]   (--variable a,b,c takes several arrays)\n"
-         "         [--model frames [--history 2] [--levels 3] [--width 1] [--bound REL]]\n"
+         "         [--from WEIGHTS.safetensors]]   (--variable a,b,c takes several arrays; so do frames)\n"
+         "         [--model frames [--history 2] [--levels 3] [--width 1] [--bound REL] [--order "
+         "causal|both]]\n"
          "         [--model vae|contextual|dcae|diffusion [--window N] [--channels 32] [--stages 3] [--hyper "
          "4]\n"
          "         [--width 1] [--bound REL] [--memory 2] [--motion 16] [--every 3] [--steps 1]\n"

@@ -8,7 +8,7 @@ namespace h5neural::learn {
 
 struct Options {
   std::string data;            // safetensors file of float32 arrays [count, Z, Y, X]
-  std::string variable;        // the array in it; corrections: several, "a,b,c"
+  std::string variable;        // the array in it; corrections, frames: several, "a,b,c"
   std::string out;             // weights file to write; its card goes beside it with the suffix .md
   std::string name;            // of the weights, for people
   std::string checkpoint;      // empty: `out` + ".checkpoint"
@@ -35,6 +35,8 @@ struct Options {
   std::string branches = "all";  // three-branch: all, or spatial: without those of the spectrum
   int64_t history = 2;           // frames: how many are seen
   int64_t levels = 3;            // frames: of the pyramid
+  std::string order =
+      "causal";      // frames: or both: a second network, for frames between two, in half the time
   double bound = 0;  // frames, vae ...: relative to a chunk's range, to learn for; 0: a wide range
   std::string quantiser = "adaptive";  // three-branch: a step for each channel, or uniform: one for all
   int64_t batch = 256;

@@ -13,6 +13,7 @@ from . import engine
 sys.path.insert(0, os.path.join(engine.SOURCE, "h5tests", "fields"))
 import euler  # noqa: E402
 import kolmogorov  # noqa: E402
+import rayleigh_benard  # noqa: E402
 import two_puncture  # noqa: E402
 
 FRAMES = kolmogorov.FRAMES
@@ -35,6 +36,7 @@ SERIES = {
     "kolmogorov-close": lambda split: kolmogorov.generate(split, "close"),
     "kolmogorov-far": lambda split: kolmogorov.generate(split, "far"),
     "euler": euler.series,
+    "rayleigh-benard": rayleigh_benard.generate,
     "yearly-maps": lambda split: _of_dataset("climate_ccsm3_trefht.h5",
                                              "TREFHT_B06_57" if split == "train" else "TREFHT_B06_60", (0, 1)),
     "regional-maps": lambda split: _of_dataset("climate_regional_a1b.h5", "air_temperature",
@@ -53,15 +55,19 @@ def chunks_of(name, split, folder):
     return np.load(path)
 
 
-def learned(name, label, program, options, folder):
+def learned(name, label, program, options, folder, sources=()):
     """The weights file of a series under a label, learned where it is missing by `program`, a command with its first
-    options, and `options`."""
+    options, and `options`; from the training runs of the series itself, or of `sources`."""
     out = folder / f"{name}-{label}.safetensors"
     if out.exists():
         return out
-    data = folder / f"{name}.samples"
-    two_puncture.write_safetensors(data, {"x": chunks_of(name, "train", folder).astype(np.float32)})
-    command = [*program, "--data", data, "--variable", "x", "--out", out, "--name", f"{name}-{label}", *options]
+    data = folder / f"{name}-{label}.samples"
+    arrays = {f"x{k}": chunks_of(n, "train", folder) for k, n in enumerate(sources or [name])}
+    if any(x is None for x in arrays.values()):
+        sys.exit("H5NEURAL_DATA names no folder with a series to learn from")
+    arrays = {k: x.astype(np.float32) for k, x in arrays.items()}
+    two_puncture.write_safetensors(data, arrays)
+    command = [*program, "--data", data, "--variable", ",".join(arrays), "--out", out, "--name", f"{name}-{label}", *options]
     if subprocess.run([str(c) for c in command], check=False).returncode:
         sys.exit(f"training {label} on {name} failed")
     data.unlink()
