@@ -77,27 +77,34 @@ bool load_checkpoint(const std::string& path, torch::nn::Module& net, Tensors& b
   if (meta("run") != run) {
     throw std::runtime_error(path + " belongs to a run with other options; remove it to start anew");
   }
+  const auto read = [&](const std::string& key, const torch::Tensor& like) {
+    const auto it = in.tensors.find(key);
+    if (it == in.tensors.end())
+      throw std::runtime_error(path + " lacks " + key +
+                               ", as those of earlier versions do; remove it to start anew");
+    return tensor_of(it->second, like);
+  };
   const Json j = Json::parse(meta("progress"));
   p = {j.at("step"), j.at("seconds"), j.at("best"), j.at("stale"), j.at("stage"), j.at("curve")};
   const torch::NoGradGuard no_grad;
   for (auto& param : net.named_parameters()) {
     const auto& name = param.key();
     torch::Tensor& value = param.value();
-    value.copy_(tensor_of(in.tensors.at("net." + name), value));
-    if (in.tensors.contains("best." + name)) best[name] = tensor_of(in.tensors.at("best." + name), value);
+    value.copy_(read("net." + name, value));
+    if (in.tensors.contains("best." + name)) best[name] = read("best." + name, value);
     if (!in.tensors.contains("adam.first." + name)) continue;
     auto state = std::make_unique<torch::optim::AdamParamState>();
-    const auto steps = tensor_of(in.tensors.at("adam.steps." + name), torch::zeros({1}));
+    const auto steps = read("adam.steps." + name, torch::zeros({1}));
     state->step(static_cast<int64_t>(steps.item<float>()));
-    state->exp_avg(tensor_of(in.tensors.at("adam.first." + name), value));
-    state->exp_avg_sq(tensor_of(in.tensors.at("adam.second." + name), value));
+    state->exp_avg(read("adam.first." + name, value));
+    state->exp_avg_sq(read("adam.second." + name, value));
     adam.state()[value.unsafeGetTensorImpl()] = std::move(state);
   }
   for (auto& buffer : net.named_buffers()) {
     const auto& name = buffer.key();
     torch::Tensor& value = buffer.value();
-    value.copy_(tensor_of(in.tensors.at("net." + name), value));
-    if (in.tensors.contains("best." + name)) best[name] = tensor_of(in.tensors.at("best." + name), value);
+    value.copy_(read("net." + name, value));
+    if (in.tensors.contains("best." + name)) best[name] = read("best." + name, value);
   }
   return true;
 }
