@@ -295,8 +295,9 @@ def test_a_damaged_input_writes_nothing(h5neural, tmp_path):
 def test_interrupted_writes_nothing(tmp_path, number):
     with h5py.File(tmp_path / "in.h5", "w") as f:
         f["u"] = np.random.default_rng(1).standard_normal((400, 300, 300))
+    # Whoever started the tests may have had the signal ignored (nohup, a shell's background).
     process = subprocess.Popen([TOOL, "repack", "--abs", "1e-4", "--effort", "9", tmp_path / "in.h5", tmp_path / "out.h5"],
-                               stderr=subprocess.PIPE, text=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+                               stderr=subprocess.PIPE, text=True, preexec_fn=lambda: signal.signal(number, signal.SIG_DFL))
     process.stderr.readline()  # "coding /u"
     time.sleep(0.3)
     process.send_signal(number)
