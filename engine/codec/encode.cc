@@ -216,11 +216,7 @@ class Encoder {
   void offer_frames(const Setting& s, const Lattice& lattice, const WalkInput& in, const Frames& model,
                     const std::vector<double>& target, const std::vector<int32_t>& field) {
     const FrameSeriesTask task{
-        model,
-        bases_.extents(),
-        in,
-        target,
-        field,
+        {model, bases_.extents(), in, target, field},
         ways_.effort(),
         ways_.quick_effort(),
         params_.effort >= kGeneralModelsFrom,

@@ -28,40 +28,41 @@ constexpr uint32_t kPatchWalkFrom = 5;
 
 template <class T>
 void L2Encoder<T>::run() {
-  Setting s = settings_.plain();
-  if (settings_.range() == 0) return;
-  errors_.emplace(in_patches() ? Patches::of(chunk_.extents) : Patches::whole(chunk_.extents),
-                  chunk_.values.size(), s.specials.classes);
+  Setting s = w_.settings.plain();
+  if (w_.settings.range() == 0) return;
+  errors_.emplace(in_patches() ? Patches::of(w_.chunk.extents) : Patches::whole(w_.chunk.extents),
+                  w_.chunk.values.size(), s.specials.classes);
   const double nrmse =
-      chunk_.params.mode == H5N_PSNR ? std::pow(10.0, -chunk_.params.bound / 20) : chunk_.params.bound;
-  most_rmse_ = nrmse * settings_.range() * (in_patches() ? kPatchSlack : 1);
-  candidates_.keep_rmse(*errors_, most_rmse_);
+      w_.chunk.params.mode == H5N_PSNR ? std::pow(10.0, -w_.chunk.params.bound / 20) : w_.chunk.params.bound;
+  most_rmse_ = nrmse * w_.settings.range() * (in_patches() ? kPatchSlack : 1);
+  w_.candidates.keep_rmse(*errors_, most_rmse_);
   s.bound = s.abs_bound = short_double_above(most_rmse_ * (in_patches() ? kPatchBound : std::sqrt(3.0)));
-  if (parts_.transform) {
+  if (w_.parts.transform) {
     search_transform(s);
-    if (const auto m = settings_.masked(s)) search_transform(*m);
-    if (!candidates_.empty() && !bases_.walks_promise() && (chunk_.params.effort < 3 || !walk_promises_))
+    if (const auto m = w_.settings.masked(s)) search_transform(*m);
+    if (!w_.candidates.empty() && !w_.bases.walks_promise() &&
+        (w_.chunk.params.effort < 3 || !walk_promises_))
       return;
   }
   if (!in_patches()) return search_walks(s);
   s.bound = s.abs_bound = short_double_above(kPatchWalk * most_rmse_);
   search_walks(s);
-  if (!candidates_.empty()) return;
+  if (!w_.candidates.empty()) return;
   s.bound = s.abs_bound = short_double_below(most_rmse_);  // no value is further off than any patch may be
-  offer_walks_(s);
+  w_.offer_walks(s);
 }
 
 template <class T>
 void L2Encoder<T>::search_transform(const Setting& s) {
   Lattice lattice;
-  if (s.low == s.high || !chunk_.choose_lattice(s, lattice)) return;
+  if (s.low == s.high || !w_.chunk.choose_lattice(s, lattice)) return;
   WalkInput in;
-  in.n = fold(chunk_.extents);
+  in.n = fold(w_.chunk.extents);
   in.step_bits = lattice.step_bits;
   in.skip = s.specials.classes;
-  const std::vector<double> target = chunk_.targets(s, lattice);
+  const std::vector<double> target = w_.chunk.targets(s, lattice);
   const double step = search_plans(s, lattice, in, target, {});
-  for (const Proposal& p : bases_.proposals(lattice, chunk_.filled(s, target))) {
+  for (const Proposal& p : w_.bases.proposals(lattice, w_.chunk.filled(s, target))) {
     in.base = p.base;
     search_plans(s, lattice, in, less(target, p.base), {p.model.get(), p.latents, {}});
   }
@@ -76,13 +77,13 @@ double L2Encoder<T>::search_plans(const Setting& s, const Lattice& lattice, cons
       propose_schedules(in.n, target, {in.skip.begin(), in.skip.end()}, usual_error(in));
   TransformChoice choice = choice_of(std::ldexp(kL2Step, lattice.step_bits));
   WaveletPlan best;
-  for (const WaveletPlan& plan : choose_plans(in, schedules, field, choice, ways_.plan_effort())) {
+  for (const WaveletPlan& plan : choose_plans(in, schedules, field, choice, w_.ways.plan_effort())) {
     search_plan(s, lattice, in, analyse(plan, field), target, base, choice);
     if (best.stages.empty()) best = plan;
   }
   // Near the end of its search both are known: a part tells whether the walk can come near.
   const uint32_t always_from = in_patches() ? kPatchWalkFrom : 7;
-  walk_promises_ = walk_promises_ || chunk_.params.effort >= always_from ||
+  walk_promises_ = walk_promises_ || w_.chunk.params.effort >= always_from ||
                    walk_comes_near(in, schedules, field, best, choice);
   return choice.step;
 }
@@ -96,7 +97,7 @@ void L2Encoder<T>::search_plan(const Setting& s, const Lattice& lattice, const W
                       return offer(s, lattice, section, points, base);
                     }};
   if (in_patches()) {
-    search_patches(task, *errors_, most_rmse_ / lattice.unit, candidates_.bar(), choice);
+    search_patches(task, *errors_, most_rmse_ / lattice.unit, w_.candidates.bar(), choice);
   } else {
     search_step(task, choice);
   }
@@ -129,7 +130,7 @@ bool L2Encoder<T>::walk_comes_near(const WalkInput& in, const std::vector<Schedu
   for (size_t l = 0; l < schedule.levels.size(); ++l) {
     schedule.levels[l].finer = static_cast<uint8_t>(std::min<size_t>(kMaxFiner, 2 * l));
   }
-  WalkEffort quick = ways_.effort();
+  WalkEffort quick = w_.ways.effort();
   quick.samples = std::min(quick.samples, 700);
   const Bytes walk = encode_walk(cut, schedule, part, quick, decoded);
   return price(walk, decoded) < kNear * of_wave;
@@ -138,15 +139,11 @@ bool L2Encoder<T>::walk_comes_near(const WalkInput& in, const std::vector<Schedu
 template <class T>
 void L2Encoder<T>::search_frames(const Setting& s, const Lattice& lattice, const WalkInput& in,
                                  const std::vector<double>& target, double step) {
-  for (const auto& model : bases_.frames()) {
-    const std::vector<int32_t> field = chunk_.filled(s, target);
+  for (const auto& model : w_.bases.frames()) {
+    const std::vector<int32_t> field = w_.chunk.filled(s, target);
     const FrameTransformTask task{
-        *model,
-        bases_.extents(),
-        in,
-        target,
-        field,
-        ways_.plan_effort(),
+        {*model, w_.bases.extents(), in, target, field},
+        w_.ways.plan_effort(),
         [&](const Bytes& latents, const Bytes& section, std::vector<int32_t>& points) {
           return offer(s, lattice, section, points, {model.get(), latents, {}});
         }};
@@ -158,7 +155,7 @@ template <class T>
 TransformChoice L2Encoder<T>::choice_of(double step) const {
   TransformChoice choice;
   choice.lambda = kL2Lambda;
-  choice.spare = ways_.effort().spare;
+  choice.spare = w_.ways.effort().spare;
   choice.step = step;
   return choice;
 }
@@ -168,18 +165,18 @@ double L2Encoder<T>::offer(const Setting& s, const Lattice& lattice, const Bytes
                            const std::vector<int32_t>& points, const Base& base) {
   // The largest error stands in the header as the pointwise bound.
   Setting found = s;
-  found.bound = found.abs_bound = short_double_above(candidates_.largest_error(s, lattice, points));
-  candidates_.begin_round();
-  candidates_.offer(found, lattice, points, H5N_KIND_TRANSFORM, section, base);
-  return candidates_.round().rmse / most_rmse_;
+  found.bound = found.abs_bound = short_double_above(w_.candidates.largest_error(s, lattice, points));
+  w_.candidates.begin_round();
+  w_.candidates.offer(found, lattice, points, H5N_KIND_TRANSFORM, section, base);
+  return w_.candidates.round().rmse / most_rmse_;
 }
 
 template <class T>
 void L2Encoder<T>::search_walks(Setting& s) {
   double bound = s.bound;
   for (const unsigned finer : {2u, 1u, 3u}) {  // quarter octaves a level
-    if (finer != 2 && chunk_.params.effort < 7) break;
-    ways_.finer = parts_.narrowing ? finer : 0;
+    if (finer != 2 && w_.chunk.params.effort < 7) break;
+    w_.ways.finer = w_.parts.narrowing ? finer : 0;
     bound = search_bound(s, bound);
   }
 }
@@ -188,13 +185,13 @@ template <class T>
 double L2Encoder<T>::search_bound(Setting& s, double bound) {
   for (int round = 0; round < 5; ++round) {
     s.bound = s.abs_bound = short_double_above(bound);
-    candidates_.begin_round();
-    offer_walks_(s);
-    if (candidates_.round().rmse <= 0) return bound;
-    const double factor = most_rmse_ / candidates_.round().rmse;
+    w_.candidates.begin_round();
+    w_.offer_walks(s);
+    if (w_.candidates.round().rmse <= 0) return bound;
+    const double factor = most_rmse_ / w_.candidates.round().rmse;
     if (factor >= 1 && factor < 1.01) return bound;
     // Too far behind what there is already.
-    if (factor < 1.25 && double(candidates_.round().bytes) > kHopeless * double(candidates_.bar()))
+    if (factor < 1.25 && double(w_.candidates.round().bytes) > kHopeless * double(w_.candidates.bar()))
       return bound;
     bound *= std::clamp(factor * 0.998, 0.5, 4.0);
   }
@@ -203,7 +200,7 @@ double L2Encoder<T>::search_bound(Setting& s, double bound) {
 
 template <class T>
 bool L2Encoder<T>::in_patches() const {
-  return chunk_.params.mode == H5N_BLOCK_NRMSE;
+  return w_.chunk.params.mode == H5N_BLOCK_NRMSE;
 }
 
 template class L2Encoder<float>;

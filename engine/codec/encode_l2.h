@@ -4,6 +4,7 @@
 #pragma once
 #include <functional>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "codec/bases.h"
@@ -20,7 +21,7 @@ class L2Encoder {
  public:
   // What the writer has at hand; all of it outlives this. `offer_walks`: offers all that codes a setting
   // under its pointwise bound.
-  struct Parts {
+  struct Writer {
     const Chunk<T>& chunk;
     Settings<T>& settings;
     const EncoderParts& parts;
@@ -29,14 +30,7 @@ class L2Encoder {
     Candidates<T>& candidates;
     std::function<void(const Setting&)> offer_walks;
   };
-  explicit L2Encoder(const Parts& p)
-      : chunk_(p.chunk),
-        settings_(p.settings),
-        parts_(p.parts),
-        bases_(p.bases),
-        ways_(p.ways),
-        candidates_(p.candidates),
-        offer_walks_(p.offer_walks) {}
+  explicit L2Encoder(Writer writer) : w_(std::move(writer)) {}
 
   void run();
 
@@ -67,13 +61,7 @@ class L2Encoder {
   double search_bound(Setting& s, double bound);
   bool in_patches() const;
 
-  const Chunk<T>& chunk_;
-  Settings<T>& settings_;
-  const EncoderParts& parts_;
-  const Bases& bases_;
-  Ways& ways_;
-  Candidates<T>& candidates_;
-  std::function<void(const Setting&)> offer_walks_;
+  Writer w_;
   std::optional<L2Error> errors_;
   double most_rmse_ = 0;        // of each of its patches
   bool walk_promises_ = false;  // whether it came near a transform

@@ -33,15 +33,17 @@ struct FrameOrder {
 void decode_frame_series(const Payload& p, const WalkInput& in, ByteSpan corrections,
                          std::span<int32_t> points);
 
-// Writer.
-struct FrameSeriesTask {
+// Writer. A chunk whose frames are to be predicted.
+struct FrameTask {
   const Frames& model;
   Extents extents;                 // those that the model serves
   const WalkInput& in;             // of the chunk
   std::span<const double> target;  // in lattice units, not rounded
   std::span<const int32_t> field;  // the same rounded, specials filled in
-  WalkEffort effort, quick;        // of what is kept, of what is only compared
-  bool thorough;                   // whether every order is tried
+};
+struct FrameSeriesTask : FrameTask {
+  WalkEffort effort, quick;  // of what is kept, of what is only compared
+  bool thorough;             // whether every order is tried
   // Schedules worth trying for a field; `rest`: the target less the base.
   std::function<std::vector<Schedule>(const WalkInput&, const std::vector<double>& rest)> propose;
 };

@@ -15,12 +15,7 @@ namespace h5neural {
 void add_predicted_frames(const Payload& p, std::span<int32_t> points);
 
 // Writer.
-struct FrameTransformTask {
-  const Frames& model;
-  Extents extents;                 // those that the model serves
-  const WalkInput& in;             // of the chunk
-  std::span<const double> target;  // in lattice units, not rounded
-  std::span<const int32_t> field;  // the same rounded, specials filled in
+struct FrameTransformTask : FrameTask {
   PlanEffort plans;
   // Makes a payload of the sections and of what they decode to. Returns its RMSE over the one allowed; 0
   // where there is no error.

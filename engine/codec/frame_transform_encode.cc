@@ -16,6 +16,7 @@ class FrameTransformEncoder {
         choice_(choice),
         shape_(task.extents, task.model.rank()),
         scale_(choose_frame_scale(task.model, shape_, task.field)),
+        most_(most()),
         base_(shape_.size) {}
 
   void run() {
@@ -30,7 +31,7 @@ class FrameTransformEncoder {
   // Codes all frames at a step.
   double code(double step) {
     choice_.step = step;
-    StackEncoder stack(plan_, shape_.frames, most(), choice_, memory_);
+    StackEncoder stack(plan_, shape_.frames, most_, choice_, memory_);
     std::vector<int32_t> points(task_.target.size());
     for (int t = 0; t < shape_.frames; ++t) {
       const std::vector<double> rest = rest_of(t, points);
@@ -76,6 +77,7 @@ class FrameTransformEncoder {
   TransformChoice choice_;
   FrameShape shape_;
   FrameScale scale_;
+  double most_;
   WaveletPlan plan_;
   StackMemory memory_;
   std::vector<int32_t> base_;

@@ -77,30 +77,25 @@ class LatentTraining {
   }
 
   void run() {
-    const auto stage = [this](const char* name, double until, double rate, bool quantise) {
+    using Loss = torch::Tensor (LatentTraining::*)(bool);
+    using Judge = double (LatentTraining::*)(bool);
+    const auto stage = [this](const char* name, double until, double rate, bool quantise,
+                              Loss learn = &LatentTraining::loss, Judge judge = &LatentTraining::validate) {
       return Stage{name,
                    until,
                    rate,
-                   [=, this] { return loss(quantise); },
-                   [=, this] { return validate(quantise); },
+                   [=, this] { return (this->*learn)(quantise); },
+                   [=, this] { return (this->*judge)(quantise); },
                    quantise};
     };
-    const auto generated = [this](const char* name, double until, double rate, bool quantise) {
-      return Stage{name,
-                   until,
-                   rate,
-                   [=, this] { return generator_loss(quantise); },
-                   [=, this] { return validate_generated(quantise); },
-                   quantise};
+    const auto generated = [&](const char* name, double until, double rate, bool quantise) {
+      return stage(name, until, rate, quantise, &LatentTraining::generator_loss,
+                   &LatentTraining::validate_generated);
     };
-    const auto adversarial = [this](const char* name, double until, double rate, bool quantise) {
-      return Stage{name,
-                   until,
-                   rate,
-                   [=, this] { return adversarial_loss(quantise); },
-                   [=, this] { return validate(quantise); },
-                   true,
-                   true};
+    const auto adversarial = [&](const char* name, double until, double rate, bool quantise) {
+      Stage s = stage(name, until, rate, quantise, &LatentTraining::adversarial_loss);
+      s.rounded = s.to_its_end = true;
+      return s;
     };
     std::vector<Stage> stages;
     if (o_.adversarial > 0) {
